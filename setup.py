@@ -1,0 +1,44 @@
+"""Installation: pip install -e . (extras: mini, dev)."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="speechbrain-ser",
+    version="0.1.0",
+    description="Speech emotion recognition with SpeechBrain: five papers as recipes",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["speechbrain_ser", "speechbrain_ser.*"]),
+    install_requires=[
+        "torch>=2.11,<2.12",
+        "torchaudio>=2.11,<2.12",  # must be of torch's own release
+        "speechbrain>=1.1.2,<1.2",
+        "transformers>=5,<6",
+        "hyperpyyaml>=1.2.3",
+        "sentencepiece",
+        "ruamel.yaml>=0.17.28,<0.19",
+        "safetensors",
+        "huggingface_hub",
+        "soundfile>=0.12",
+        "numpy",
+        "scikit-learn",
+        "matplotlib",
+        "filelock",
+        "tqdm",
+    ],
+    extras_require={
+        "mini": ["espeakng-loader"],  # GPL-3.0: only to synthesise the mini corpora
+        "dev": ["pytest", "ruff", "yamllint", "pre-commit"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

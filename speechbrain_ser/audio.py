@@ -1,0 +1,131 @@
+"""Audio files: headers, and the one reader that training, evaluation and inference share."""
+
+import math
+import random
+import re
+from pathlib import Path
+
+import soundfile
+import torch
+import torchaudio
+
+from speechbrain_ser.errors import InputError
+
+SAMPLE_RATE = 16_000  # Hz, of every encoder in this package
+SHORTEST = 400  # samples: the receptive field of one wav2vec 2.0 frame (25 ms)
+
+
+def duration(path: str | Path) -> float:
+    """Seconds of audio by the file's header, without decoding.
+
+    Raises InputError if the file is missing, empty, truncated or not audio.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        info = soundfile.info(str(path), verbose=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise InputError(
+            f"{path} ({path.stat().st_size} bytes) is not an audio file that libsndfile reads "
+            f"({error}): convert it to wav or flac, or fetch it again"
+        ) from None
+    # libsndfile shortens a RIFF whose data chunk claims more bytes than the file has, and says so
+    if re.search(r"^data : \d+ \(should be", info.extra_info, flags=re.MULTILINE):
+        raise InputError(f"{path} is truncated: its header promises more audio, fetch it again")
+    if info.frames == 0:
+        raise InputError(f"{path} holds no audio (0 samples): remove it or fetch it again")
+    return info.frames / info.samplerate
+
+
+class SpeechReader:
+    """path -> speech [time], 16 kHz mono float32 in [-1, 1].
+
+    Stereo is averaged and other rates are resampled. What would silently spoil a result (a
+    truncated, empty, silent or non-finite file) raises InputError with the file's name.
+
+    Arguments
+    ---------
+    min_seconds : shorter speech is repeated; 0 repeats nothing
+    tiling : "floor" repeats floor(min / length) times, so that speech stays at or below
+        min_seconds (Park 2023, authors' code); "ceil" reaches it (Park 2023, the text)
+    max_seconds : longer speech is cut to a window; None cuts nothing
+    train_window, test_window : where that window lies: "start", "centre" or "random"
+    normalise : zero mean and unit variance over the speech's own samples
+    """
+
+    def __init__(
+        self,
+        min_seconds: float = 0.0,
+        tiling: str = "floor",
+        max_seconds: float | None = None,
+        train_window: str = "random",
+        test_window: str = "centre",
+        normalise: bool = False,
+    ):
+        if tiling not in ("floor", "ceil"):
+            raise InputError(f"tiling is {tiling!r}: use floor or ceil")
+        for window in (train_window, test_window):
+            if window not in ("start", "centre", "random"):
+                raise InputError(f"a window is {window!r}: use start, centre or random")
+        self.min_seconds = min_seconds
+        self.tiling = math.floor if tiling == "floor" else math.ceil
+        self.max_seconds = max_seconds
+        self.train_window = train_window
+        self.test_window = test_window
+        self.normalise = normalise
+
+    def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
+        """The speech of one file, [time]; `training` chooses between the two windows."""
+        duration(path)
+        try:
+            samples, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise InputError(
+                f"{path} breaks off while decoding ({error}): fetch it again"
+            ) from None
+        return self.prepare(torch.from_numpy(samples.T), sample_rate, training, name=str(path))
+
+    def prepare(
+        self,
+        samples: torch.Tensor,
+        sample_rate: int = SAMPLE_RATE,
+        training: bool = False,
+        name: str = "the recording",
+    ) -> torch.Tensor:
+        """samples [time] or [channel, time] at any rate -> speech [time] at 16 kHz."""
+        speech = samples.mean(dim=0) if samples.dim() == 2 else samples  # [time]
+        if not torch.isfinite(speech).all():
+            raise InputError(f"{name} holds NaN or infinite samples: export it again")
+        if speech.numel() and speech.min() == speech.max():
+            raise InputError(f"{name} is silent (every sample is the same): remove it")
+        if sample_rate != SAMPLE_RATE:
+            speech = torchaudio.functional.resample(speech, sample_rate, SAMPLE_RATE)
+        if len(speech) < SHORTEST:
+            raise InputError(
+                f"{name} lasts {1000 * len(speech) / SAMPLE_RATE:.1f} ms: at least 25 ms are needed"
+            )
+        speech = self._cut(self._tile(speech), training, name)
+        if self.normalise:
+            speech = (speech - speech.mean()) / (speech.var(correction=0) + 1e-7).sqrt()
+        return speech
+
+    def _tile(self, speech: torch.Tensor) -> torch.Tensor:
+        shortest = round(self.min_seconds * SAMPLE_RATE)
+        if len(speech) >= shortest:
+            return speech
+        return speech.repeat(self.tiling(shortest / len(speech)))
+
+    def _cut(self, speech: torch.Tensor, training: bool, name: str) -> torch.Tensor:
+        if self.max_seconds is None or len(speech) <= self.max_seconds * SAMPLE_RATE:
+            return speech
+        longest = round(self.max_seconds * SAMPLE_RATE)
+        spare = len(speech) - longest
+        window = self.train_window if training else self.test_window
+        if window == "random":
+            # evaluation has no hidden state: the same file always gives the same window
+            draw = random if training else random.Random(Path(name).name)
+            start = draw.randint(0, spare)
+        else:
+            start = spare // 2 if window == "centre" else 0
+        return speech[start : start + longest]

@@ -1,0 +1,128 @@
+"""`best/`: a trained model as a folder, the next phase's input and the Hub repository alike."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import huggingface_hub
+import ruamel.yaml
+import safetensors.torch
+from ruamel.yaml.comments import CommentedMap
+from torch import nn
+
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import as_json
+from speechbrain_ser.models.encoder import Encoder
+
+HYPERPARAMS = "hyperparams.yaml"
+WEIGHTS = "model.safetensors"
+TRAINED_ON = "trained_on.json"
+RESULTS = "results.json"
+HEADER = "# written by speechbrain_ser.best: what inference needs, and nothing else\n"
+
+
+def export(
+    folder: Path, settings: Mapping, model: nn.Module, labels: list[str], seen: dict, results: dict
+) -> None:
+    """Write best/ in one step: it is whole or not there.
+
+    settings : the run's resolved tree; of it reader and model are kept
+    seen : {corpus: {"speakers": [...], "utterances": [...]}} of training and validation, the
+        earlier phases included
+    """
+    tree = CommentedMap(labels=labels)
+    tree["reader"] = settings["reader"]
+    tree["model"] = inline_encoders(hp.bare(settings["model"]), model)
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    (temporary / HYPERPARAMS).write_text(HEADER + hp.dump(hp.bare(tree)))
+    (temporary / TRAINED_ON).write_text(json.dumps(seen))
+    (temporary / RESULTS).write_text(as_json(results))
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    safetensors.torch.save_file(weights, temporary / WEIGHTS)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def inline_encoders(node, model: nn.Module):
+    """Replace each encoder's source by its config, so that best/ needs no other folder or hub id."""
+    configs = {
+        str(part.source): part.describe() for part in model.modules() if isinstance(part, Encoder)
+    }
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "source" and hp.tag_of(node).endswith(".Encoder"):
+                config = configs.get(value if isinstance(value, str) else None)
+                node[key] = config or value
+            else:
+                inline_encoders(value, model)
+    return node
+
+
+def find(source: str | Path) -> Path:
+    """A best/ folder: a local one, or a Hub repository's copy.
+
+    Raises InputError if there is none, or a file of it is missing.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        try:
+            folder = Path(huggingface_hub.snapshot_download(str(source)))
+        except Exception as error:  # the network's and the hub's many ways to say no
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{source} is neither a local model folder nor a Hub repository that can be "
+                f"fetched ({reason}): give a run's best/ folder"
+            ) from None
+    for name in (HYPERPARAMS, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder} is not a model folder: it has no {name}; give a run's best/"
+            )
+    return folder
+
+
+def description(source: str | Path) -> CommentedMap:
+    """The tree of a best/ folder: labels, reader, model."""
+    folder = find(source)
+    try:
+        tree = hp.load_tree((folder / HYPERPARAMS).read_text())
+    except ruamel.yaml.YAMLError as error:
+        raise InputError(
+            f"{folder / HYPERPARAMS} is not valid yaml ({' '.join(str(error).split())}): "
+            "export the model again"
+        ) from None
+    for key in ("labels", "reader", "model"):
+        if key not in tree:
+            raise InputError(f"{folder / HYPERPARAMS} lacks {key}: export the model again")
+    return tree
+
+
+def load_weights(model: nn.Module, source: str | Path) -> None:
+    """Put a best/ folder's weights into its model; InputError if they are broken or do not fit."""
+    path = find(source) / WEIGHTS
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path} does not hold this model's weights ({reason}): train or fetch it again"
+        ) from None
+
+
+def load(source: str | Path) -> dict:
+    """labels, reader and model (weights in, eval mode) of a best/ folder or Hub repository."""
+    parts = hp.build(description(source))
+    load_weights(parts["model"], source)
+    parts["model"].eval()
+    return parts
+
+
+def trained_on(source: str | Path) -> dict:
+    """{corpus: {"speakers", "utterances"}} that the model saw in training and validation."""
+    path = find(source) / TRAINED_ON
+    return json.loads(path.read_text()) if path.is_file() else {}

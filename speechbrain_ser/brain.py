@@ -1,0 +1,195 @@
+"""What every recipe's Brain shares: evaluation records, stopping, choosing and keeping the best."""
+
+import json
+import logging
+import math
+import shutil
+import time
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.checkpoints import (
+    Checkpointer,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+    torch_recovery,
+)
+from speechbrain.utils.epoch_loop import EpochCounter
+
+from speechbrain_ser import metrics
+from speechbrain_ser.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class SerBrain(sb.Brain):
+    """A Brain that classifies utterances.
+
+    A recipe's subclass states the loss in compute_objectives and calls `record` there; the rest
+    is the same for every paper. `modules.model` takes (speech, lens); hparams hold `lr`,
+    `lr_decay`, `select_by`, `targets` and `seed`.
+    """
+
+    def speech_of(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """batch -> speech [batch, time], lens [batch], on the device."""
+        batch = batch.to(self.device)
+        return batch.speech.data, batch.speech.lengths
+
+    def compute_forward(self, batch, stage):
+        return self.modules.model(*self.speech_of(batch))
+
+    def record(self, batch, logits: torch.Tensor, targets: torch.Tensor, stage: sb.Stage) -> None:
+        """Keep a batch's logits [batch, class] and targets [batch] for on_stage_end to score."""
+        if stage != sb.Stage.TRAIN:
+            self.records["id"].extend(batch.id)
+            self.records["target"].extend(targets.tolist())
+            self.records["logits"].append(logits.detach().float().cpu())
+
+    def on_stage_start(self, stage, epoch=None):
+        self.records = {"id": [], "target": [], "logits": []}
+        self.stage_began = time.monotonic()
+        if stage == sb.Stage.TRAIN:
+            # an epoch's randomness depends on its number alone, so that a resumed run repeats it
+            sb.utils.seed_everything(self.hparams.seed + epoch, verbose=False)
+            self.epoch_lr = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.epoch_lr
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        last = self.step == len(self.train_sampler)
+        if last and not should_step:  # SpeechBrain would drop an epoch's incomplete accumulation
+            self.optimizers_step()
+
+    def init_optimizers(self):
+        """One group of all trained parameters: SpeechBrain clips the first group only."""
+        trained = [p for p in self.modules.parameters() if p.requires_grad]
+        self.optimizer = self.opt_class(trained, lr=self.hparams.lr)
+        self.optimizers_dict = {"optimizer": self.optimizer}
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        stop = self.hparams.epochs
+        stop.seconds += time.monotonic() - self.stage_began
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = float(stage_loss)
+            return
+        self.stage_loss = float(stage_loss)
+        labels = next(iter(self.hparams.targets.values()))
+        self.logits = torch.cat(self.records["logits"])  # [utterance, class]
+        predictions = self.logits.argmax(dim=1).tolist()
+        self.scores = metrics.score(self.records["target"], predictions, labels)
+        if stage == sb.Stage.VALID:
+            self.keep(epoch)
+            stop.update(epoch, self.stage_loss)
+
+    def keep(self, epoch: int) -> None:
+        """Log the epoch and checkpoint it; the best and the latest checkpoints are kept."""
+        row = {
+            "epoch": epoch,
+            "lr": self.epoch_lr,
+            "train_loss": self.train_loss,
+            "valid_loss": self.stage_loss,
+            "valid_WA": self.scores["WA"],
+            "valid_UA": self.scores["UA"],
+        }
+        history = self.hparams.epochs.history
+        history.append(row)
+        line = ", ".join(
+            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
+        )
+        logger.info(line)
+        log = [", ".join(f"{key} {value!r}" for key, value in past.items()) for past in history]
+        write_atomically(Path(self.hparams.output_folder, "train_log.txt"), "\n".join(log) + "\n")
+        self.checkpointer.save_and_keep_only(
+            meta={"epoch": epoch, "score": self.selection_score()},
+            importance_keys=[importance],
+            verbosity=logging.DEBUG,
+        )
+
+    def selection_score(self) -> float:
+        """Higher is better: the validation's WA, UA, F1 or minus its loss, by `select_by`."""
+        select_by = self.hparams.select_by
+        return -self.stage_loss if select_by == "loss" else self.scores[select_by]
+
+    def predictions(self) -> list[dict]:
+        """A row per evaluated utterance: id, target, prediction and a probability per label."""
+        labels = next(iter(self.hparams.targets.values()))
+        probs = self.modules.model.head.probs(self.logits).tolist()
+        return [
+            {"id": utt_id, "target": labels[target], "prediction": labels[row.index(max(row))]}
+            | dict(zip(labels, row, strict=True))
+            for utt_id, target, row in zip(
+                self.records["id"], self.records["target"], probs, strict=True
+            )
+        ]
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        best = self.checkpointer.find_checkpoint(importance_key=importance)
+        self.best_epoch = best.meta["epoch"]
+        torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
+
+
+def importance(checkpoint) -> tuple[float, int]:
+    """The order of checkpoints: by score, and of equal ones the later (Park 2023, authors' code)."""
+    return checkpoint.meta["score"], checkpoint.meta["epoch"]
+
+
+@register_checkpoint_hooks
+class EarlyStop(EpochCounter):
+    """Counts epochs to `limit`, and stops when the validation loss has risen `patience` times.
+
+    The best loss counts from the first epoch; the rises count after the `grace` first ones (Park
+    2023, authors' code: equality and NaN count as no rise). patience 0 never stops early.
+    """
+
+    def __init__(self, limit: int, patience: int = 0, grace: int = 0):
+        super().__init__(limit)
+        self.patience = patience
+        self.grace = grace
+        self.best = math.inf
+        self.rises = 0
+        self.seconds = 0.0  # of training and validation, over all of a resumed run's sessions
+        self.history: list[dict] = []
+
+    def update(self, epoch: int, loss: float) -> None:
+        """Take the validation loss of an epoch (1-based)."""
+        if loss > self.best:
+            self.rises += epoch > self.grace
+        else:
+            self.rises = 0
+            self.best = min(self.best, loss)
+
+    def __next__(self) -> int:
+        if self.patience and self.rises >= self.patience:
+            raise StopIteration
+        return super().__next__()
+
+    @mark_as_saver
+    def _save(self, path):
+        state = {"epoch": self.current, "best": self.best, "rises": self.rises}
+        state |= {"seconds": self.seconds, "history": self.history}
+        Path(path).write_text(json.dumps(state))
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch=True):
+        state = json.loads(Path(path).read_text())
+        self.current = state["epoch"]
+        self.best, self.rises = state["best"], state["rises"]
+        self.seconds, self.history = state["seconds"], state["history"]
+
+
+class AtomicCheckpointer(Checkpointer):
+    """A checkpoint is written aside and renamed when whole: kill -9 leaves no half of one."""
+
+    def save_checkpoint(self, meta, end_of_epoch=True, name=None, verbosity=logging.INFO):
+        whole = self.checkpoints_dir
+        self.checkpoints_dir = whole / "incomplete"
+        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        try:
+            name = name or f"epoch{meta['epoch']:04d}"
+            saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
+            saved.path.replace(whole / saved.path.name)
+        finally:
+            self.checkpoints_dir = whole

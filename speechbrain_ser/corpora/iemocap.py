@@ -1,0 +1,141 @@
+"""IEMOCAP (Busso et al. 2008), from the folder IEMOCAP_full_release as it is distributed."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from speechbrain_ser import corpora
+from speechbrain_ser.errors import InputError
+
+VARIABLE = "SER_IEMOCAP"
+EXPECTED = "IEMOCAP_full_release with Session1 to Session5"
+STYLES = ("impro", "script")
+EMOTIONS = {
+    "ang": "angry",
+    "hap": "happy",
+    "exc": "excited",
+    "sad": "sad",
+    "neu": "neutral",
+    "fru": "frustrated",
+    "fea": "fearful",
+    "sur": "surprised",
+    "dis": "disgust",
+    "oth": "other",
+    "xxx": "undecided",  # the raters did not agree
+}
+MERGE = {"excited": "happy"}  # what the literature's four classes do
+UTTERANCE = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(Ses\w+)\s+(\w+)\s")
+RATER = re.compile(r"C-E\d+:(.*)")
+TRANSCRIPT = re.compile(r"(Ses\w+) \[[\d.]+-[\d.]+\]:(.*)")
+
+
+def prepare(
+    data_folder: str | Path,
+    labels: Sequence[str] = ("angry", "happy", "sad", "neutral"),
+    merge: Mapping[str, str] | None = MERGE,
+    styles: Sequence[str] = STYLES,
+    full_agreement: bool = False,
+    expected: int | None = None,
+) -> dict[str, dict]:
+    """The manifest of IEMOCAP_full_release (or of a folder that contains it).
+
+    With the defaults it holds 5,531 utterances, the four classes of the literature. Beyond the
+    usual keys a row has "raw_emotion" (before merging) and "dialog_side" (the first token, e.g.
+    Ses01F, which names who wore the markers; Pepino 2021 groups by it).
+
+    Arguments
+    ---------
+    labels : emotions to keep, after merging
+    merge : emotion -> the label that it counts as
+    styles : "impro", "script" or both
+    full_agreement : keep an utterance only if its first three raters give one and the same label
+    expected : number of utterances that a complete corpus gives with these options
+
+    Raises InputError for an incomplete corpus.
+    """
+    merge = merge or {}
+    corpora.check_options("labels", labels, [*EMOTIONS.values(), *merge.values()])
+    corpora.check_options("merge", merge, EMOTIONS.values())
+    corpora.check_options("styles", styles, STYLES)
+    rows = {}
+    for session, folder in _sessions(data_folder):
+        for utt_id, emotion, agreed, words in _utterances(folder):
+            dialog, turn = utt_id.rsplit("_", 1)
+            side, scene = dialog.split("_")[:2]
+            label, style = merge.get(emotion, emotion), scene.rstrip("0123456789")
+            if label not in labels or style not in styles or (full_agreement and not agreed):
+                continue
+            gender = turn[0]  # last token: the first one names who wore the markers, not who speaks
+            rows[utt_id] = corpora.row(
+                folder / "sentences" / "wav" / dialog / f"{utt_id}.wav",
+                speaker=f"Ses0{session}{gender}",
+                emotion=label,
+                session=session,
+                gender=gender,
+                style=style,
+                words=words,
+                raw_emotion=emotion,
+                dialog_side=side,
+            )
+    files = [Path(entry["wav"]) for entry in rows.values()]
+    corpora.check_files([path for path in files if not path.is_file()], "dialog/EmoEvaluation")
+    for label in set(labels) - {entry["emotion"] for entry in rows.values()}:
+        raise InputError(f"{data_folder}: these options leave no utterance labelled {label}")
+    corpora.check_count(len(rows), expected, f"{data_folder} the complete IEMOCAP_full_release")
+    return corpora.finish(rows)
+
+
+def clean(text: str) -> str:
+    """A transcript in upper case: A-Z, apostrophes and single spaces, without [events]."""
+    text = re.sub(r"\[[^]]*\]|\{[^}]*\}", " ", text).replace("\u2019", "'")
+    text = unicodedata.normalize("NFKD", text).upper().replace("-", " ")
+    return " ".join(re.sub(r"[^A-Z' ]", "", text).split())
+
+
+def _sessions(data_folder: str | Path) -> list[tuple[str, Path]]:
+    root = corpora.existing_folder(data_folder, VARIABLE, EXPECTED)
+    if (root / "IEMOCAP_full_release").is_dir():
+        root = root / "IEMOCAP_full_release"
+    folders = [(session, root / f"Session{session}") for session in "12345"]
+    missing = [folder.name for _, folder in folders if not folder.is_dir()]
+    if missing:
+        raise corpora.wrong_folder(root, VARIABLE, f"{EXPECTED} ({', '.join(missing)} missing)")
+    return folders
+
+
+def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str]]:
+    """(utt_id, raw emotion, do the first three raters agree?, words) of one session."""
+    folder = session / "dialog" / "EmoEvaluation"
+    evaluations = sorted(folder.glob("Ses*.txt"))  # leaves out ._Ses*.txt and the subfolders
+    if not evaluations:
+        raise InputError(f"{folder} holds no evaluation (Ses*.txt): complete the corpus")
+    for evaluation in evaluations:
+        words = _transcripts(session / "dialog" / "transcriptions" / evaluation.name)
+        text = evaluation.read_text(encoding="utf-8", errors="replace")  # comments of raters
+        # an utterance's line is followed by a line of each rater, up to the next utterance
+        blocks = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
+        for block in blocks[1:]:
+            match = UTTERANCE.match(block)
+            if match is None or match[2] not in EMOTIONS:
+                raise InputError(f"{evaluation}: cannot read the line {block.splitlines()[0]!r}")
+            raters = [_opinion(line) for line in RATER.findall(block)[:3]]
+            agreed = len(raters) == 3 and len(raters[0]) == 1 and raters.count(raters[0]) == 3
+            yield match[1], EMOTIONS[match[2]], agreed, words.get(match[1], "")
+
+
+def _opinion(line: str) -> set[str]:
+    """The labels of one rater, who may have given several: `\\tHappiness; Excited;\\t()`."""
+    return {label.strip() for label in line.split("(")[0].split(";")} - {""}
+
+
+def _transcripts(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such transcript, complete the corpus")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    # lines without an id, and ids that nobody evaluated (..._MXX0), belong to no utterance
+    return {utt_id: clean(words) for utt_id, words in TRANSCRIPT.findall(text)}

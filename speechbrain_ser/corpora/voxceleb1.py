@@ -1,0 +1,100 @@
+"""VoxCeleb1 (Nagrani et al. 2017) with its official identification split, for speakers."""
+
+import csv
+import re
+from pathlib import Path
+
+from speechbrain_ser import corpora
+from speechbrain_ser.errors import InputError
+
+VARIABLE = "SER_VOXCELEB1"
+EXPECTED = "VoxCeleb1 with iden_split.txt and wav/id10001/1zcIwhmdeo4/00001.wav and so on"
+SPLITS = {"1": "train", "2": "valid", "3": "test"}
+LINE = re.compile(r"([123])\s+((id\d+)/[^/\s]+/[^/\s]+)\.(?:wav|m4a)")
+# as unpacked: one folder, the two archives, or those of the m4a files after conversion
+LAYOUTS = ("wav", "", "dev/wav", "test/wav", "dev/aac", "test/aac", "aac")
+
+
+def prepare(
+    data_folder: str | Path,
+    iden_split: str | Path | None = None,
+    expected_speakers: int | None = 1251,
+) -> dict[str, dict]:
+    """The manifest of all files in the official list, each with its "split".
+
+    Arguments
+    ---------
+    iden_split : the official list, if it does not lie in data_folder
+    expected_speakers : number of speakers in the list; None accepts any
+
+    Raises InputError for an incomplete corpus, or if the m4a files were not converted.
+    """
+    folder = corpora.existing_folder(data_folder, VARIABLE, EXPECTED)
+    source = Path(iden_split).expanduser() if iden_split else folder / "iden_split.txt"
+    if not source.is_file():
+        if iden_split:
+            raise InputError(f"{source}: no such file, iden_split is the official list")
+        raise corpora.wrong_folder(folder, VARIABLE, EXPECTED)
+    listed = _listed(source)
+    speakers = {speaker for _, speaker in listed.values()}
+    if expected_speakers is not None and len(speakers) != expected_speakers:
+        raise InputError(
+            f"{source} lists {len(speakers)} speakers, {expected_speakers} expected: "
+            "is it the complete iden_split.txt?"
+        )
+    present = _speaker_folders(folder)
+    genders = _genders(folder / "vox1_meta.csv")
+    rows, missing, unconverted = {}, [], []
+    for utt_id, (split, speaker) in listed.items():
+        tail = utt_id.split("/", 1)[1]
+        candidates = [home / f"{tail}.wav" for home in present.get(speaker, ())]
+        wav = next((path for path in candidates if path.is_file()), None)
+        if wav is None:
+            missing.append(folder / "wav" / f"{utt_id}.wav")
+            m4a = (path.with_suffix(".m4a") for path in candidates)
+            unconverted += [path for path in m4a if path.is_file()][:1]
+            continue
+        rows[utt_id] = corpora.row(wav, speaker, gender=genders.get(speaker, ""), split=split)
+    if unconverted:
+        raise InputError(
+            f"{len(unconverted)} files are there as m4a only, the first is {unconverted[0]}: "
+            "convert each to wav beside it with ffmpeg -i 00001.m4a -ac 1 -ar 16000 00001.wav"
+        )
+    corpora.check_files(missing, str(source))
+    return corpora.finish(rows)
+
+
+def _listed(source: Path) -> dict[str, tuple[str, str]]:
+    """utt_id -> (split, speaker)."""
+    listed = {}
+    for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = LINE.fullmatch(line.strip())
+        if match is None or match[2] in listed:
+            fault = "is not like '1 id10001/1zcIwhmdeo4/00001.wav'" if not match else "comes twice"
+            raise InputError(f"{source}, line {number}: {line.strip()!r} {fault}")
+        listed[match[2]] = (SPLITS[match[1]], match[3])
+    if not listed:
+        raise InputError(f"{source} is empty: fetch the official list again")
+    return listed
+
+
+def _speaker_folders(folder: Path) -> dict[str, list[Path]]:
+    """speaker -> its folders; one look at each layout instead of one per file."""
+    present: dict[str, list[Path]] = {}
+    for layout in LAYOUTS:
+        for home in sorted((folder / layout).glob("id*")):
+            present.setdefault(home.name, []).append(home)
+    return present
+
+
+def _genders(meta: Path) -> dict[str, str]:
+    """speaker -> F or M, from the official tab-separated table if it is there."""
+    if not meta.is_file():
+        return {}
+    with open(meta, encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file, delimiter="\t"))
+    if not table or not {"VoxCeleb1 ID", "Gender"} <= table[0].keys():
+        raise InputError(f"{meta} lacks the tab-separated columns 'VoxCeleb1 ID' and 'Gender'")
+    return {line["VoxCeleb1 ID"]: line["Gender"].upper() for line in table}

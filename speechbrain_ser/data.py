@@ -1,0 +1,117 @@
+"""Datasets, batches and loaders: split parts in, padded batches out."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import make_dataloader
+from speechbrain.dataio.dataset import DynamicItemDataset
+from torch.utils.data import DataLoader, Sampler
+
+from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser.errors import InputError
+
+UNKNOWN = -1  # the number of a value outside its list: a test speaker among training speakers
+
+
+def make_dataset(
+    part: Mapping[str, dict],
+    reader: SpeechReader,
+    targets: Mapping[str, Sequence[str]],
+    training: bool = False,
+) -> DynamicItemDataset:
+    """One part of a split -> items {id, speech [time], <target>_id (int) per target}.
+
+    `targets` maps a manifest field to its values in order; the first one is the main target, of
+    which every value must be known (InputError names the utterance otherwise).
+    """
+    main = next(iter(targets))
+    for utt_id, entry in part.items():
+        if entry[main] not in targets[main]:
+            raise InputError(
+                f"{utt_id} has {main} {entry[main]!r}, which is none of "
+                f"{', '.join(targets[main])}: correct the corpus or the labels"
+            )
+    numbers = {field: {v: i for i, v in enumerate(values)} for field, values in targets.items()}
+    dataset = DynamicItemDataset(dict(part))
+    dataset.add_dynamic_item(
+        lambda wav: reader(wav, training=training), takes="wav", provides="speech"
+    )
+    for field, number in numbers.items():
+        dataset.add_dynamic_item(
+            lambda value, number=number: number.get(value, UNKNOWN),
+            takes=field,
+            provides=f"{field}_id",
+        )
+    dataset.set_output_keys(["id", "speech", *(f"{field}_id" for field in targets)])
+    return dataset
+
+
+class ShuffledBatches(Sampler):
+    """Every utterance once per epoch, in an order drawn from seed + epoch; the last batch is kept.
+
+    targets : the main target's value of each item, in the dataset's order (not used here)
+    """
+
+    def __init__(self, targets: Sequence[str], batch_size: int, seed: int):
+        self.targets = list(targets)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}: at least 1 is needed")
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.targets) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(range(len(self.targets)))
+        random.Random(self.seed + self.epoch).shuffle(order)
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+class UnderSampledBatches(ShuffledBatches):
+    """In each epoch the size of the smallest class from every class, without replacement, shuffled.
+
+    The utterances are dealt into floor(n / batch_size) batches of nearly equal size, so a batch
+    may hold one more than batch_size (Park 2023, authors' code).
+    """
+
+    def __init__(self, targets: Sequence[str], batch_size: int, seed: int):
+        super().__init__(targets, batch_size, seed)
+        self.members = defaultdict(list)
+        for index, target in enumerate(self.targets):
+            self.members[target].append(index)
+        self.per_class = min(map(len, self.members.values()))
+
+    def __len__(self) -> int:
+        return max(1, self.per_class * len(self.members) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        draw = random.Random(self.seed + self.epoch)
+        order = [
+            i for k in sorted(self.members) for i in draw.sample(self.members[k], self.per_class)
+        ]
+        draw.shuffle(order)
+        size, larger = divmod(len(order), len(self))  # `larger` batches hold one more
+        start = 0
+        for batch in range(len(self)):
+            end = start + size + (batch < larger)
+            yield order[start:end]
+            start = end
+
+
+def make_loader(
+    dataset: DynamicItemDataset,
+    workers: int,
+    batch_size: int = 1,
+    batches: Callable[[], Sampler] | None = None,
+) -> DataLoader:
+    """Padded batches: by the batch sampler `batches`, or in the dataset's order."""
+    order = {"batch_sampler": batches} if batches else {"batch_size": batch_size}
+    return make_dataloader(dataset, num_workers=workers, collate_fn=PaddedBatch, **order)

@@ -1,0 +1,8 @@
+"""The one exception for a user's mistake."""
+
+
+class InputError(ValueError):
+    """What the user gave is wrong; the message is one sentence: which file, what is wrong, what to do.
+
+    Scripts print the message and exit with status 2; they show no traceback for it.
+    """

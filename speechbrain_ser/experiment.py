@@ -1,0 +1,222 @@
+"""`run(TheBrain)`: from a recipe's command line to results and a model; the only main."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import filelock
+import speechbrain as sb
+
+from speechbrain_ser import best, data, phases, report, splits
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.brain import AtomicCheckpointer, SerBrain
+from speechbrain_ser.corpora import mini
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import write_atomically
+
+logger = logging.getLogger("speechbrain_ser")
+FREE = ("workers",)  # settings that change no number: a run may go on with others
+# run options of SpeechBrain that change numbers: kept among the settings of the run
+NUMERIC = ("precision", "eval_precision", "grad_accumulation_factor", "max_grad_norm")
+
+
+def run(brain_class: type[SerBrain]) -> None:
+    """Run the recipe script that defines `brain_class`: prepare, split, fit, test, export.
+
+    A user's mistake ends in one sentence and exit status 2.
+    """
+    script = Path(sys.modules[brain_class.__module__].__file__)
+    console = logging.StreamHandler(sys.stdout)
+    console.addFilter(lambda r: r.levelno > logging.INFO or r.name.startswith("speechbrain_ser"))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
+    try:
+        if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
+            print(help_text(script))
+        else:
+            run_once(brain_class, script, sys.argv[1:])
+    except InputError as error:
+        print(f"{script.name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\n{script.name}: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def help_text(script: Path) -> str:
+    """The script's docstring, and every setting of its yaml files with its comment."""
+    name = os.path.relpath(script)
+    lines = [sys.modules["__main__"].__doc__.strip(), "", "usage:"]
+    files = sorted((script.parent / "hparams").glob("*.yaml"))
+    lines += [f"  python {name} hparams/{file.name} [--setting value ...]" for file in files]
+    lines += [
+        "",
+        "Each key of the yaml is a setting (--corpus NAME and --data_folder PATH choose the",
+    ]
+    lines += ["data, --mini True a trial on synthesised speech), beside SpeechBrain's run options"]
+    lines += ["(--device, --precision, --noprogressbar, ...)."]
+    return "\n".join(lines)
+
+
+def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
+    """One run, or the rest of one that was interrupted, or nothing if it is complete."""
+    hparams_file, run_opts, given = sb.parse_arguments(arguments)
+    path = find_yaml(hparams_file, script)
+    overrides = hp.load_tree(given)
+    overrides |= {key: run_opts[key] for key in run_opts.overridden_args if key in NUMERIC}
+    tree = read_settings(path, overrides)
+    settings = hp.resolve(tree, path)
+    hp.override(tree, phases.networks(settings, overrides, script))
+
+    folder = Path(settings["output_folder"])
+    manifest = read_manifest(folder, settings, hp.build(settings_of(settings, "corpus"))["corpus"])
+    split = hp.build(settings_of(settings, "split"))["split"]
+    parts = split(manifest, fold=settings["fold"])
+    hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
+    settings = hp.resolve(tree, path)
+
+    with claim(folder, settings):
+        logging.getLogger().addHandler(logging.FileHandler(folder / "log.txt"))
+        shutil.copy(script, folder)
+        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
+        if not report.is_complete(folder):
+            fit_and_test(brain_class, settings, run_opts, parts)
+        report.show(folder)
+
+
+def fit_and_test(
+    brain_class: type[SerBrain], settings: Mapping, run_opts: Mapping, parts: Mapping
+) -> None:
+    """Train on parts["train"], choose on parts["valid"], test on parts["test"], export."""
+    folder = Path(settings["output_folder"])
+    corpus = corpus_name(settings)
+    main_target = next(iter(settings["targets"]))
+    logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
+    sb.utils.seed_everything(settings["seed"], verbose=False)
+    hparams = hp.build(settings)
+    seen = phases.start(hparams, corpus, parts)
+    datasets = {
+        part: data.make_dataset(entries, hparams["reader"], hparams["targets"], part == "train")
+        for part, entries in parts.items()
+    }
+    batches = hparams["batches"](
+        [entry[main_target] for entry in parts["train"].values()],
+        batch_size=hparams["batch_size"],
+        seed=hparams["seed"],
+    )
+    loaders = {
+        part: data.make_loader(
+            dataset.filtered_sorted(sort_key="duration") if part != "train" else dataset,
+            hparams["workers"],
+            hparams["test_batch_size"],
+            batches if part == "train" else None,
+        )
+        for part, dataset in datasets.items()
+    }
+    brain = brain_class(
+        modules=hparams["modules"],
+        opt_class=hparams["optimizer"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=AtomicCheckpointer(
+            folder / "save", {"model": hparams["model"], "epochs": hparams["epochs"]}
+        ),
+    )
+    brain.train_sampler = batches
+    brain.parts = parts
+    brain.fit(hparams["epochs"], loaders["train"], loaders["valid"])
+    brain.evaluate(loaders["test"])
+    results = report.write(folder, brain, corpus, parts)
+    labels = list(hparams["targets"][main_target])
+    best.export(folder / "best", settings, brain.modules.model, labels, seen, results)
+    report.complete(folder)
+
+
+def find_yaml(name: str, script: Path) -> Path:
+    """The hparams file: relative to the working folder, else to the script."""
+    for path in (Path(name), script.parent / name):
+        if path.is_file():
+            return path.resolve()
+    known = ", ".join(f"hparams/{p.name}" for p in sorted(script.parent.glob("hparams/*.yaml")))
+    raise InputError(f"there is no hparams file {name}: use one of {known}")
+
+
+def read_settings(path: Path, overrides: Mapping) -> Mapping:
+    """The yaml with its corpus, the mini preset if it applies, and the command line's overrides."""
+    tree = hp.read(path, overrides.get("corpus"))
+    corpus = hp.corpus_stem(tree)
+    data_folder = overrides.get("data_folder") or os.environ.get(f"SER_{corpus.upper()}")
+    if overrides.get("mini") or (not data_folder and corpus in mini.LAYOUTS):
+        if not overrides.get("mini"):
+            logger.info(
+                "No data_folder is given (--data_folder PATH or SER_%s): THIS IS THE MINI PRESET, "
+                "a small network on synthesised speech. Its numbers say nothing about %s.",
+                corpus.upper(),
+                corpus,
+            )
+        preset = hp.load_tree((path.parents[2] / "common" / "mini.yaml").read_text())
+        hp.override(tree, preset["all"])
+        hp.override(tree, preset[tree["experiment"]])
+        tree["corpus"]["expected"] = None
+        data_folder = str(mini.make(corpus))
+    hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
+    tree["data_folder"] = data_folder
+    return tree
+
+
+def settings_of(settings: Mapping, key: str) -> dict:
+    return {key: settings[key]}
+
+
+def corpus_name(settings: Mapping) -> str:
+    """What the results are called by: synthesised speech never bears a corpus' own name."""
+    name = settings["corpus"]["name"]
+    return f"mini-{name}" if settings["mini"] else name
+
+
+def read_manifest(folder: Path, settings: Mapping, corpus: Mapping) -> dict:
+    """The run's own manifest if it has one (it stays what it began with), else a new one."""
+    path = folder / "manifest.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    if not settings["data_folder"]:
+        name = corpus["name"]
+        raise InputError(f"give --data_folder PATH, or set SER_{name.upper()}, to read {name}")
+    return corpus["prepare"](settings["data_folder"])
+
+
+def fill(targets: Mapping, train: Mapping[str, dict]) -> dict:
+    """Targets with an empty list of values get those of the training part, sorted."""
+    return {
+        field: list(values) or sorted({entry[field] for entry in train.values()})
+        for field, values in targets.items()
+    }
+
+
+def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
+    """Take a run folder for these settings.
+
+    Raises InputError if it was made with others (with the difference) or is in use.
+    """
+    path = folder / best.HYPERPARAMS
+    if path.is_file():
+        there, here = hp.plain(hp.load_tree(path.read_text())), hp.plain(settings)
+        for key in FREE:
+            there.pop(key, None), here.pop(key, None)
+        if lines := hp.differences(there, here):
+            raise InputError(
+                f"{folder} holds a run with other settings ({'; '.join(lines)}): give this run "
+                "a --variant NAME of its own, or delete that folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(f"another process is running in {folder}: wait for it to end") from None
+    if not path.is_file():
+        write_atomically(path, hp.dump(settings))
+    return lock

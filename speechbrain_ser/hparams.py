@@ -1,0 +1,153 @@
+"""HyperPyYAML files as trees: overrides, what only the run can know, and cutting parts out."""
+
+import difflib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hyperpyyaml
+import ruamel.yaml
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.tag import Tag
+
+from speechbrain_ser.errors import InputError
+
+
+def read(path: Path, corpus: Any = None) -> CommentedMap:
+    """The yaml as a tree with its tags.
+
+    corpus : the command line's choice: the name of another fragment than the yaml's own, or a
+        mapping {name: ..., <fragment's key>: ...}. A method's split belongs to its own corpus:
+        with another one, that corpus' split for the main target is used.
+    """
+    try:
+        tree = load_tree(path.read_text())
+    except ruamel.yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from None
+    own = Path(tag_of(tree["corpus"]).removeprefix("!include:"))
+    children = CommentedMap(corpus if isinstance(corpus, Mapping) else {"name": corpus or own.stem})
+    name = children.pop("name", own.stem)
+    fragment = path.parent / own.with_stem(str(name))
+    if not fragment.is_file():
+        known = sorted(p.stem for p in fragment.parent.glob("*.yaml") if p.stem != "mini")
+        raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(known)}")
+    if isinstance(tree["corpus"], Mapping) and name == own.stem:
+        children = CommentedMap(tree["corpus"]) | children
+    override(load_tree(fragment.read_text()), children, "corpus.")  # refuses unknown keys
+    children.yaml_set_ctag(Tag(suffix=f"!include:{own.with_stem(name)}"))
+    tree["corpus"] = children
+    if name != own.stem:
+        split = f"split: !ref <corpus[{next(iter(tree['targets']))}_split]>"
+        tree["split"] = load_tree(split)["split"]
+        tree["variant"] = f"_{name}"
+    return tree
+
+
+def corpus_stem(tree: Mapping) -> str:
+    """The name of the corpus fragment that the tree includes."""
+    return Path(tag_of(tree["corpus"]).removeprefix("!include:")).stem
+
+
+def load_tree(text: str) -> CommentedMap:
+    return ruamel.yaml.YAML().load(text) or CommentedMap()
+
+
+def dump(tree: Mapping) -> str:
+    stream = io.StringIO()
+    writer = ruamel.yaml.YAML()
+    writer.width = 100
+    writer.dump(tree, stream)
+    return stream.getvalue()
+
+
+def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
+    """Put overrides into the tree, in place; keys that the tree does not have are refused.
+
+    A bare tag (`--head '!new:module.Class'`) changes the class and keeps the arguments; a tag
+    with arguments (`--head '!new:module.Class {dim: 3}'`) replaces them all.
+    """
+    for key, value in overrides.items():
+        if key not in tree and not tag_of(tree):  # a class knows its own arguments
+            close = difflib.get_close_matches(str(key), [str(k) for k in tree])
+            hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(tree)}"
+            raise InputError(f"there is no setting {where}{key}: {hint}")
+        old = tree.get(key)
+        tag = tag_of(value)
+        if isinstance(value, TaggedScalar) and not value.value and isinstance(old, Mapping):
+            old.yaml_set_ctag(value.tag)
+        elif isinstance(value, Mapping) and isinstance(old, Mapping) and not tag and len(old):
+            override(old, value, f"{where}{key}.")
+        else:
+            tree[key] = value
+
+
+def tag_of(node: Any) -> str:
+    return getattr(getattr(node, "tag", None), "value", None) or ""
+
+
+def resolve(tree: Mapping, path: str | Path) -> CommentedMap:
+    """The tree with includes and references resolved, without comments."""
+    stream = io.StringIO(dump(tree))
+    stream.name = str(path)  # includes are relative to it
+    try:
+        return bare(load_tree(hyperpyyaml.resolve_references(stream).getvalue()), {})
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        raise InputError(f"{path} does not resolve: {error}") from None
+
+
+def bare(node: Any, known: dict[int, Any] | None = None) -> Any:
+    """The tree without comments and anchors, tags kept.
+
+    known : original id -> copy, which keeps what the tree shares shared; None makes separate
+        copies, so that parts of the tree can be pasted elsewhere
+    """
+    if known is not None and id(node) in known:
+        return known[id(node)]
+    if isinstance(node, Mapping):
+        copy = CommentedMap((key, bare(value, known)) for key, value in node.items())
+    elif isinstance(node, list):
+        copy = CommentedSeq(bare(item, known) for item in node)
+        copy.fa.set_flow_style()
+    else:
+        return node
+    if tag_of(node):
+        copy.yaml_set_ctag(node.tag)
+    if known is not None:
+        known[id(node)] = copy
+    return copy
+
+
+def build(tree: Mapping) -> dict:
+    """The objects that a resolved tree describes.
+
+    Raises InputError where a class refuses its arguments, naming the class.
+    """
+    try:
+        return hyperpyyaml.load_hyperpyyaml(dump(tree))
+    except TypeError as error:
+        raise InputError(f"the yaml does not fit its classes: {error}") from error
+
+
+def plain(node: Any) -> Any:
+    """The tree as dicts, lists and scalars, tags as `tag` keys: comparable and JSON-ready."""
+    tag = {"tag": tag_of(node)} if tag_of(node) else {}
+    if isinstance(node, Mapping):
+        return tag | {key: plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(item) for item in node]
+    return tag | {"value": node.value} if isinstance(node, TaggedScalar) else node
+
+
+def differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """What differs between two plain trees, a line each: `lr: 1e-05 there, 3e-05 here`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [
+            line
+            for key in keys
+            for line in differences(
+                old.get(key, "absent"), new.get(key, "absent"), f"{where}.{key}" if where else key
+            )
+        ]
+    return [] if old == new else [f"{where}: {old} there, {new} here"]

@@ -1,0 +1,154 @@
+"""Metrics of classification, all from the confusion matrix; percentages, rounded only for display.
+
+WA is the accuracy over utterances, UA the mean of the classes' recalls, F1 the mean of the
+classes' F1. Small folds lack classes. As in scikit-learn, UA averages the classes that have a
+target (balanced_accuracy_score), and F1 those that have a target or a prediction (f1_score with
+average="macro" and its default labels).
+"""
+
+from collections.abc import Sequence
+from numbers import Real
+
+import numpy as np
+
+from speechbrain_ser.errors import InputError
+
+METRICS = ("WA", "UA", "F1")
+
+
+def score(targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> dict:
+    """Class numbers of each utterance -> WA, UA, F1 and recalls in percent, and the confusion.
+
+    Returns {"WA", "UA", "F1": float, "recall": {label: float, or None without a target},
+    "confusion": [[int]] with the target in the row and the prediction in the column, "labels"}.
+    """
+    return score_confusion(_confusion(targets, predictions, labels), labels)
+
+
+def score_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> dict:
+    """confusion [target, prediction] -> the same dict as `score`."""
+    counts = np.asarray(confusion, dtype=np.int64)  # [class, class]
+    if counts.shape != (len(labels), len(labels)):
+        raise InputError(f"the confusion is {counts.shape}, but there are {len(labels)} labels")
+    if not counts.any():
+        raise InputError("there is no utterance to score")
+    correct, recall, f1 = _per_class(counts)
+    return {
+        "WA": float(100 * correct.sum() / counts.sum()),
+        "UA": float(np.nanmean(recall)),
+        "F1": float(np.nanmean(f1)),
+        "recall": {
+            label: None if np.isnan(value) else float(value)
+            for label, value in zip(labels, recall, strict=True)
+        },
+        "confusion": counts.tolist(),
+        "labels": list(labels),
+    }
+
+
+def over_folds(scores: Sequence[dict]) -> dict[str, float]:
+    """Scores of the folds -> {"WA", "UA", "F1": mean of the folds, "WA_pooled", ...: of all
+    utterances together}.
+
+    Papers use either, often without saying so. Raises InputError if the labels differ.
+    """
+    if not scores:
+        raise InputError("there is no fold to average")
+    labels = scores[0]["labels"]
+    for fold in scores:
+        if fold["labels"] != labels:
+            raise InputError(
+                f"the folds have different labels, {', '.join(labels)} and "
+                f"{', '.join(fold['labels'])}: average folds of one experiment"
+            )
+    pooled = score_confusion(np.sum([fold["confusion"] for fold in scores], axis=0), labels)
+    means = {name: float(np.mean([fold[name] for fold in scores])) for name in METRICS}
+    return means | {f"{name}_pooled": pooled[name] for name in METRICS}
+
+
+def over_seeds(results: Sequence[dict]) -> dict[str, dict[str, float | None]]:
+    """Dicts of `over_folds` or `score`, one per seed -> {key: {"mean", "sd"}} of each number.
+
+    "sd" is the sample standard deviation (n - 1), None for a single seed.
+    """
+    if not results:
+        raise InputError("there is no seed to average")
+    # the keys that hold one number; recalls, confusion and labels do not
+    keys = [[k for k, v in result.items() if isinstance(v, Real)] for result in results]
+    if any(set(others) != set(keys[0]) for others in keys):
+        raise InputError("the seeds have different metrics: average results of one experiment")
+    summary = {}
+    for key in keys[0]:
+        values = [result[key] for result in results]
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        summary[key] = {"mean": float(np.mean(values)), "sd": sd}
+    return summary
+
+
+def bootstrap_interval(
+    targets: Sequence[int],
+    predictions: Sequence[int],
+    labels: Sequence[str],
+    metric: str = "UA",
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of WA, UA or F1 when the utterances are drawn again with replacement.
+
+    It tells the chance of the test utterances only: other speakers and other seeds vary more.
+    """
+    if metric not in METRICS:
+        raise InputError(f"metric is {metric!r}: use {', '.join(METRICS)}")
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}: it must lie between 0 and 1")
+    confusion = _confusion(targets, predictions, labels)
+    # drawing utterances is drawing cells: what else an utterance is does not matter here
+    cells = np.nonzero(confusion)
+    total = int(confusion.sum())
+    drawn = np.random.default_rng(seed).multinomial(total, confusion[cells] / total, size=draws)
+    values = []
+    for counts in drawn:
+        again = np.zeros_like(confusion)
+        again[cells] = counts
+        correct, recall, f1 = _per_class(again)
+        values.append(
+            {"WA": 100 * correct.sum() / total, "UA": np.nanmean(recall), "F1": np.nanmean(f1)}[
+                metric
+            ]
+        )
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _confusion(
+    targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]
+) -> np.ndarray:
+    """[target, prediction] counts of utterances."""
+    rows, columns = np.asarray(targets), np.asarray(predictions)  # [utterance]
+    if rows.shape != columns.shape or rows.ndim != 1:
+        raise InputError(f"{rows.shape} targets and {columns.shape} predictions do not pair")
+    if rows.size == 0:
+        raise InputError("there is no utterance to score")
+    for name, numbers in (("target", rows), ("prediction", columns)):
+        if not np.issubdtype(numbers.dtype, np.integer):
+            raise InputError(f"a {name} is not a class number but {numbers.dtype}")
+        if numbers.min() < 0 or numbers.max() >= len(labels):
+            raise InputError(
+                f"{name}s run from {numbers.min()} to {numbers.max()}: {len(labels)} labels are "
+                f"numbered 0 to {len(labels) - 1}"
+            )
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(confusion, (rows, columns), 1)
+    return confusion
+
+
+def _per_class(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """counts [target, prediction] -> correct, recall and F1 in percent, all [class].
+
+    NaN marks a recall without targets and an F1 without targets and predictions.
+    """
+    correct = counts.diagonal()
+    support, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return correct, 100 * correct / support, 200 * correct / (support + predicted)

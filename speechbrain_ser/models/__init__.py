@@ -1,0 +1,1 @@
+"""The papers' networks: nn.Modules with forward(speech, lens) -> logits, and nothing of training."""

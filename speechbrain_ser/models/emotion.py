@@ -1,0 +1,110 @@
+"""Park 2023, sections 3.2 and 3.3: the emotion network, and its fusion with the speaker network."""
+
+import torch
+from torch import nn
+
+from speechbrain_ser.errors import InputError
+
+
+class EmotionNetwork(nn.Module):
+    """encoder -> k pooled rows -> elementwise weighted sum (tensor fusion, eq. 5) -> head."""
+
+    def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.fusion = nn.Parameter(torch.randn(1, len(pooling.blocks), encoder.dim))
+        self.head = head
+
+    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
+        frames = self.encoder(speech, lens)  # [batch, frame, dim]
+        rows = self.pooling(frames, self.encoder.valid_frames(speech, lens))  # [batch, k, dim]
+        return (self.fusion * rows).sum(dim=1)
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> logits [batch, class]."""
+        return self.head(self.embed(speech, lens))
+
+
+class FusionNetwork(nn.Module):
+    """The speaker embedding as one more row of the emotion network's tensor fusion.
+
+    Arguments
+    ---------
+    speaker : a trained SpeakerNetwork or EcapaNetwork
+    emotion : a trained EmotionNetwork
+    regime : what of the speaker network is frozen: "frozen", all of it; "arcface", its encoder;
+        "all", only what its encoder itself freezes (the CNN)
+    speaker_head : over the training speakers, for the speaker loss of the last two regimes; the
+        speaker network's own head, over the speakers that it was trained on, stays as it is
+    speaker_heads : attention heads of the speaker network in use; None keeps those in training
+    layerdrop : of both encoders, while training (Park 2023, authors' code: 0.05 in this phase)
+    frozen_dropout : keep dropout and LayerDrop of the frozen parts alive in training, as the
+        authors' code does
+
+    Raises InputError if the two embeddings differ in size.
+    """
+
+    def __init__(
+        self,
+        speaker: nn.Module,
+        emotion: EmotionNetwork,
+        regime: str = "frozen",
+        speaker_head: nn.Module | None = None,
+        speaker_heads: int | None = None,
+        layerdrop: float = 0.0,
+        frozen_dropout: bool = False,
+    ):
+        super().__init__()
+        frozen = {
+            "frozen": [speaker],
+            "arcface": [speaker.encoder, speaker.head],
+            "all": [speaker.head],
+        }
+        if regime not in frozen:
+            raise InputError(f"regime is {regime!r}: use one of {', '.join(frozen)}")
+        if speaker.dim != emotion.encoder.dim:
+            raise InputError(
+                f"the speaker embedding has {speaker.dim} dimensions and the emotion embedding "
+                f"{emotion.encoder.dim}: train the speaker network with the same size"
+            )
+        self.speaker = speaker
+        self.emotion = emotion
+        self.fusion = nn.Parameter(torch.randn(1, speaker.dim))  # the speaker's row of eq. 5
+        self.speaker_head = None if regime == "frozen" else speaker_head
+        if speaker_heads is not None and hasattr(speaker, "pooling"):
+            speaker.pooling.set_heads(speaker_heads)
+        for network in (speaker, emotion):
+            if hasattr(network.encoder, "model"):
+                network.encoder.model.config.layerdrop = layerdrop
+        self.regime = regime
+        self.frozen_dropout = frozen_dropout
+        self.frozen_parts = frozen[regime]
+        for part in self.frozen_parts:
+            part.requires_grad_(False)
+
+    @property
+    def head(self) -> nn.Module:
+        return self.emotion.head
+
+    def train(self, mode: bool = True) -> "FusionNetwork":
+        super().train(mode)
+        for part in self.frozen_parts:
+            part.train(mode and self.frozen_dropout)
+        return self
+
+    def represent(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> fused and speaker embeddings, [batch, dim] each."""
+        speaker = self.speaker.embed(speech, lens)
+        return self.fusion * speaker + self.emotion.embed(speech, lens), speaker
+
+    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> fused embedding [batch, dim]."""
+        return self.represent(speech, lens)[0]
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> emotion logits [batch, class]."""
+        return self.head(self.embed(speech, lens))

@@ -1,0 +1,272 @@
+"""Any Hugging Face speech encoder of the wav2vec 2.0 family, padding-exact."""
+
+import contextlib
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers.utils import logging as transformers_logging
+
+from speechbrain_ser.errors import InputError
+
+# their only dependence on padding is what Encoder handles; others are run one by one
+BATCHED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+
+transformers_logging.set_verbosity_error()  # its notices on unused heads read like errors
+transformers_logging.disable_progress_bar()
+
+
+def num_samples(speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+    """speech [batch, time], lens [batch] in (0, 1] -> whole samples of each item, [batch]."""
+    return torch.round(lens * speech.shape[1]).long()
+
+
+def trim(speech: torch.Tensor, samples: torch.Tensor) -> list[torch.Tensor]:
+    """speech [batch, time], samples [batch] -> each item without its padding, [1, time]."""
+    return [item[:, :n] for item, n in zip(speech.split(1), samples.tolist(), strict=True)]
+
+
+class Encoder(nn.Module):
+    """speech [batch, time], lens [batch] -> frames [batch, frame, dim], about 50 per second.
+
+    With padding "exact" an utterance's frames do not depend on its batch-mates: wav2vec 2.0 base
+    and its like (GroupNorm over time in the first layer) included. Architectures outside BATCHED
+    reach that by running one utterance at a time. "as_published" passes no lengths at all, as the
+    authors of several papers did.
+
+    Arguments
+    ---------
+    source : a hub id or local folder with weights; or random weights from a config: the path of
+        a config.json, or its content as a mapping
+    frozen : "none"; "cnn", the convolutional feature encoder; a number m, everything up to and
+        including the m lowest transformer blocks; or "all". Frozen parts stay in eval mode and
+        build no graph
+    frozen_dropout : keep the frozen parts' dropout and LayerDrop alive in training (as_published)
+    hidden_dropout, attention_dropout, activation_dropout, projection_dropout, layerdrop,
+    time_mask, feature_mask : every regulariser, whatever the config says; the masks are
+        SpecAugment probabilities
+    padding : "exact" or "as_published"
+
+    Raises InputError for a source that does not exist or holds no such encoder.
+    """
+
+    def __init__(
+        self,
+        source: str | Mapping,
+        frozen: str | int = "cnn",
+        frozen_dropout: bool = False,
+        hidden_dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        activation_dropout: float = 0.0,
+        projection_dropout: float = 0.1,
+        layerdrop: float = 0.0,
+        time_mask: float = 0.0,
+        feature_mask: float = 0.0,
+        padding: str = "exact",
+    ):
+        super().__init__()
+        if padding not in ("exact", "as_published"):
+            raise InputError(f"padding is {padding!r}: use exact or as_published")
+        self.source = source
+        self.frozen_dropout = frozen_dropout
+        self.padding = padding
+        self.model = load_model(
+            source,
+            hidden_dropout=hidden_dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+            feat_proj_dropout=projection_dropout,
+            layerdrop=layerdrop,
+            apply_spec_augment=time_mask > 0 or feature_mask > 0,
+            mask_time_prob=time_mask,
+            mask_feature_prob=feature_mask,
+        )
+        self.dim = self.model.config.hidden_size
+        self.one_by_one = padding == "exact" and self.model.config.model_type not in BATCHED
+        if getattr(self.model.config, "feat_extract_norm", "layer") == "group":
+            first = self.model.feature_extractor.conv_layers[0]
+            first.layer_norm = ValidGroupNorm(first.layer_norm)
+        self.freeze(frozen)
+
+    def freeze(self, frozen: str | int) -> None:
+        """Choose the frozen parts anew; see the class."""
+        below = [self.model.feature_projection, self.model.encoder.pos_conv_embed]
+        if frozen == "none":
+            parts = []
+        elif frozen == "cnn":
+            parts = [self.model.feature_extractor]
+        elif frozen == "all":
+            parts = [self.model]
+        elif isinstance(frozen, int) and 0 <= frozen <= len(self.blocks):
+            parts = [self.model.feature_extractor, *below, *self.blocks[:frozen]]
+            if not getattr(
+                self.model.config, "do_stable_layer_norm", False
+            ):  # there the norm stands below block 1
+                parts.append(self.model.encoder.layer_norm)
+        else:
+            raise InputError(
+                f"frozen is {frozen!r}: use none, cnn, all, or 0 to {len(self.blocks)} blocks"
+            )
+        self.frozen_parts = parts
+        self.requires_grad_(True)
+        for part in parts:
+            part.requires_grad_(False)
+        # Hugging Face makes the convolutions' input require a gradient unless told so
+        self.model.feature_extractor._requires_grad = self.model.feature_extractor not in parts
+        if self.is_frozen:
+            self.model.feature_extractor._requires_grad = False
+        self.train(self.training)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.model.encoder.layers
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.model in self.frozen_parts
+
+    def train(self, mode: bool = True) -> "Encoder":
+        super().train(mode)
+        if not self.frozen_dropout:
+            for part in self.frozen_parts:
+                part.eval()
+        return self
+
+    def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples -> frames, by the convolutions' own arithmetic."""
+        return self.model._get_feat_extract_output_lengths(samples).long()
+
+    def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> bool [batch, frame]: True where pooling may look."""
+        samples = num_samples(speech, lens)
+        if self.padding == "as_published":
+            samples = torch.full_like(samples, speech.shape[1])
+        longest = int(self.num_frames(torch.tensor(speech.shape[1])))
+        positions = torch.arange(longest, device=speech.device)
+        return positions < self.num_frames(samples).unsqueeze(1)
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> frames [batch, frame, dim] of the last block."""
+        with torch.no_grad() if self.is_frozen else contextlib.nullcontext():
+            if self.padding == "as_published":
+                return self.model(speech).last_hidden_state
+            samples = num_samples(speech, lens)  # [batch]
+            if self.one_by_one and len(speech) > 1:
+                alone = [self.model(item).last_hidden_state[0] for item in trim(speech, samples)]
+                return nn.utils.rnn.pad_sequence(alone, batch_first=True)
+            with self._first_norm_over(samples, speech.shape[1]):
+                valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
+                return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
+
+    def layers(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> layers [1 + block, batch, frame, dim].
+
+        Layer 0 is the feature projection, before the positional convolution; the last one is what
+        forward returns. LayerDrop is off here: a dropped layer would leave a gap in the stack.
+        """
+        if self.one_by_one and len(speech) > 1:
+            whole = torch.ones(1, device=speech.device)
+            alone = [self.layers(item, whole) for item in trim(speech, num_samples(speech, lens))]
+            frames_first = [item[:, 0].transpose(0, 1) for item in alone]  # [frame, layer, dim]
+            return nn.utils.rnn.pad_sequence(frames_first).permute(2, 1, 0, 3)
+        collected = []
+        hooks = [
+            module.register_forward_hook(lambda _, __, output: collected.append(first(output)))
+            for module in (self.model.feature_projection, *self.blocks)
+        ]
+        layerdrop, self.model.config.layerdrop = self.model.config.layerdrop, 0.0
+        try:
+            frames = self.forward(speech, lens)
+        finally:
+            self.model.config.layerdrop = layerdrop
+            for hook in hooks:
+                hook.remove()
+        return torch.stack([*collected[:-1], frames])
+
+    @contextlib.contextmanager
+    def _first_norm_over(self, samples: torch.Tensor, time: int):
+        """Tell the first GroupNorm, if there is one, how many of its frames are speech."""
+        layer = self.model.feature_extractor.conv_layers[0]
+        if not isinstance(getattr(layer, "layer_norm", None), ValidGroupNorm):
+            yield
+            return
+        frames = (samples - layer.conv.kernel_size[0]) // layer.conv.stride[0] + 1
+        padded = bool((samples < time).any())
+        layer.layer_norm.valid_frames = frames.tolist() if padded else None
+        try:
+            yield
+        finally:
+            layer.layer_norm.valid_frames = None
+
+    def describe(self) -> dict:
+        """The config as plain values: what `source` may be to build this network anew."""
+        config = self.model.config.to_diff_dict()
+        dropped = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
+        return {"model_type": self.model.config.model_type} | {
+            key: value for key, value in config.items() if key not in dropped
+        }
+
+
+class ValidGroupNorm(nn.Module):
+    """A GroupNorm of one channel per group, over each item's valid frames only.
+
+    `valid_frames` (a list, or None for all) is set by Encoder around each call. The items are
+    normalised one by one, so that each sees the arithmetic that it would see alone.
+    """
+
+    def __init__(self, norm: nn.GroupNorm):
+        super().__init__()
+        self.weight = norm.weight
+        self.bias = norm.bias
+        self.groups = norm.num_groups
+        self.eps = norm.eps
+        self.valid_frames: list[int] | None = None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """features [batch, channel, frame] -> the same shape; zeros behind the valid frames."""
+        if self.valid_frames is None:
+            return self._norm(features)
+        total = features.shape[-1]
+        return torch.cat(
+            [
+                nn.functional.pad(self._norm(item[:, :, :frames]), (0, total - frames))
+                for item, frames in zip(features.split(1), self.valid_frames, strict=True)
+            ]
+        )
+
+    def _norm(self, features: torch.Tensor) -> torch.Tensor:
+        return nn.functional.group_norm(features, self.groups, self.weight, self.bias, self.eps)
+
+
+def first(output: torch.Tensor | tuple) -> torch.Tensor:
+    """A module's output, or the first of its outputs."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def load_model(source: str | Mapping, **settings: float | bool) -> nn.Module:
+    """The Hugging Face network of `source` (see Encoder), with these settings in its config."""
+    pretrained = False
+    try:
+        if isinstance(source, Mapping):
+            config = AutoConfig.for_model(**source)
+        elif source.endswith(".json"):
+            config = AutoConfig.for_model(**PretrainedConfig._dict_from_json_file(source))
+        else:
+            config, pretrained = AutoConfig.from_pretrained(source), True
+        if not hasattr(config, "conv_stride"):
+            raise InputError(f"{source} is a {config.model_type}, not a wav2vec 2.0-like encoder")
+        for name, value in settings.items():
+            setattr(config, name, value)
+        if pretrained:
+            return AutoModel.from_pretrained(source, config=config)
+        return AutoModel.from_config(config)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a foreign config or checkpoint provokes
+        name = "config in the yaml" if isinstance(source, Mapping) else source
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"encoder {name} does not load ({reason}): give a hub id, a folder with "
+            "config.json and weights, or a config.json for random weights"
+        ) from None

@@ -1,0 +1,38 @@
+"""Classification heads: embedding [batch, dim] -> logits [batch, class]."""
+
+from collections.abc import Sequence
+
+import torch
+from speechbrain.lobes.models.ECAPA_TDNN import Classifier
+from torch import nn
+
+
+class LinearHead(nn.Linear):
+    """embedding [batch, dim] -> logits [batch, class], by one linear layer with bias."""
+
+    def __init__(self, dim: int, labels: Sequence[str]):
+        super().__init__(dim, len(labels))
+
+    def probs(self, logits: torch.Tensor) -> torch.Tensor:
+        """logits [batch, class] -> probabilities that add up to 1."""
+        return logits.softmax(dim=-1)
+
+
+class CosineHead(nn.Module):
+    """embedding [batch, dim] -> cosines [batch, class] to one centre per class, in [-1, 1].
+
+    ArcFace's head (Park 2023, eq. 6); its loss is losses.ArcFace. The centres, [class, dim], are
+    those of SpeechBrain's ECAPA-TDNN Classifier; `scale` is the loss's.
+    """
+
+    def __init__(self, dim: int, labels: Sequence[str], scale: float = 30.0):
+        super().__init__()
+        self.scale = scale
+        self.centres = Classifier(dim, lin_blocks=0, out_neurons=len(labels))
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        return self.centres(embedding.unsqueeze(1)).squeeze(1).clamp(-1, 1)
+
+    def probs(self, logits: torch.Tensor) -> torch.Tensor:
+        """cosines [batch, class] -> probabilities that add up to 1, at the scale of training."""
+        return (self.scale * logits).softmax(dim=-1)

@@ -1,0 +1,51 @@
+"""Pooling over time: frames [batch, frame, dim], valid [batch, frame] -> embedding [batch, dim]."""
+
+import torch
+from torch import nn
+
+
+class AttentionMaxPooling(nn.Module):
+    """One bare self-attention (no residual, norm or feed-forward), then the maximum over time.
+
+    Park 2023, section 3.1, in the authors' form; 4 dim (dim + 1) parameters.
+
+    Arguments
+    ---------
+    dim : size of frames and embedding
+    heads : attention heads; the weights' shapes do not depend on it
+    dropout : on the attention probabilities
+    """
+
+    def __init__(self, dim: int, heads: int = 4, dropout: float = 0.1):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
+
+    def set_heads(self, heads: int) -> None:
+        """Use the same weights with another number of heads (Park 2023 trains 1 and uses 4)."""
+        self.attention.num_heads = heads
+        self.attention.head_dim = self.attention.embed_dim // heads
+
+    def forward(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        mask = None if valid.all() else ~valid  # [batch, frame]
+        attended, _ = self.attention(
+            frames, frames, frames, key_padding_mask=mask, need_weights=False
+        )  # [batch, frame, dim]
+        if mask is not None:
+            attended = attended.masked_fill(mask.unsqueeze(2), -torch.inf)
+        return attended.max(dim=1).values  # [batch, dim]
+
+
+class ParallelAttentionPooling(nn.Module):
+    """ReLU, Linear, then k parallel attention blocks, each pooled: -> rows [batch, k, dim].
+
+    Park 2023, section 3.2: every block reads the same frames.
+    """
+
+    def __init__(self, dim: int, blocks: int = 4, heads: int = 4, dropout: float = 0.1):
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        self.blocks = nn.ModuleList(AttentionMaxPooling(dim, heads, dropout) for _ in range(blocks))
+
+    def forward(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        frames = self.linear(torch.relu(frames))  # [batch, frame, dim]
+        return torch.stack([block(frames, valid) for block in self.blocks], dim=1)

@@ -1,0 +1,79 @@
+"""Park 2023, section 3.1: the speaker identification network, and ECAPA-TDNN in its place."""
+
+import torch
+from speechbrain.lobes.features import Fbank
+from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+from speechbrain.processing.features import InputNormalization
+from torch import nn
+
+from speechbrain_ser.models.encoder import num_samples, trim
+
+
+class SpeakerNetwork(nn.Module):
+    """encoder -> attention and max over time -> head; see embed for the speaker representation."""
+
+    def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.head = head
+        self.dim = encoder.dim
+
+    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
+        frames = self.encoder(speech, lens)  # [batch, frame, dim]
+        return self.pooling(frames, self.encoder.valid_frames(speech, lens))
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> logits [batch, speaker]."""
+        return self.head(self.embed(speech, lens))
+
+
+class EcapaNetwork(nn.Module):
+    """SpeechBrain's ECAPA-TDNN on 80 log-mel bands: the same interface as SpeakerNetwork.
+
+    Its convolutions reflect-pad the end of the batch, so evaluation runs one utterance at a time:
+    an utterance's embedding does not depend on its batch-mates.
+
+    Arguments
+    ---------
+    head : embedding [batch, dim] -> logits
+    dim : embedding size; fusion needs the emotion encoder's size
+    channels, kernel_sizes, dilations, attention_channels : as in ECAPA_TDNN
+    """
+
+    def __init__(
+        self,
+        head: nn.Module,
+        dim: int = 192,
+        channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 3072),
+        kernel_sizes: tuple[int, ...] = (5, 3, 3, 3, 1),
+        dilations: tuple[int, ...] = (1, 2, 3, 4, 1),
+        attention_channels: int = 128,
+    ):
+        super().__init__()
+        self.dim = dim
+        self.features = Fbank(n_mels=80)
+        self.normalisation = InputNormalization(norm_type="sentence", std_norm=False)
+        self.encoder = ECAPA_TDNN(
+            80,
+            lin_neurons=dim,
+            channels=list(channels),
+            kernel_sizes=list(kernel_sizes),
+            dilations=list(dilations),
+            attention_channels=attention_channels,
+        )
+        self.head = head
+
+    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
+        if not self.encoder.training and len(speech) > 1:
+            alone = lens.new_ones(1)
+            items = trim(speech, num_samples(speech, lens))
+            return torch.cat([self.embed(item, alone) for item in items])
+        bands = self.normalisation(self.features(speech), lens)  # [batch, frame, 80]
+        return self.encoder(bands, lens).squeeze(1)
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> logits [batch, speaker]."""
+        return self.head(self.embed(speech, lens))

@@ -1,0 +1,93 @@
+"""A paper's phases: the networks of earlier runs as the start of the next one.
+
+A yaml lists them as `phases: {name: {best, recipe, same_corpus, overrides}}`; the network in
+`best` takes the place of the yaml's empty key `name`, description and weights.
+"""
+
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from speechbrain_ser import best, splits
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def networks(settings: Mapping, overrides: Mapping, script: Path) -> dict:
+    """{name: its network's description}, after training what is missing in the mini preset.
+
+    Raises InputError with the commands to run, in order, for phases that are missing otherwise.
+    """
+    wanted = settings["phases"] or {}
+    missing = {
+        name: command(phase, settings, overrides, script)
+        for name, phase in wanted.items()
+        if not Path(phase["best"]).is_dir() and not is_hub_id(phase["best"])
+    }
+    if missing and not settings["mini"]:
+        lines = "\n".join(f"  {shlex.join(['python', *words])}" for words in missing.values())
+        raise InputError(
+            f"{settings['experiment']} starts from {' and '.join(missing)}, not trained yet "
+            f"(looked for {', '.join(wanted[name]['best'] for name in missing)}); run first:\n{lines}"
+        )
+    for name, words in missing.items():
+        logger.info("\n== earlier phase %s: python %s", name, shlex.join(words))
+        status = subprocess.run([sys.executable, *words]).returncode
+        if status != 0:
+            raise InputError(f"the earlier phase {name} failed with status {status}, see above")
+    return {name: best.description(phase["best"])["model"] for name, phase in wanted.items()}
+
+
+def is_hub_id(source: str) -> bool:
+    """user/name, as opposed to the path of a run that is not there yet."""
+    return source.count("/") == 1 and not source.startswith((".", "/"))
+
+
+def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path) -> list[str]:
+    """The command line that trains a phase with what this run was given."""
+    recipe, hparams_file = phase["recipe"].split()
+    words = [os.path.relpath(script.parents[1] / recipe), hparams_file]
+    inherited = ["results"]
+    if phase["same_corpus"]:
+        inherited += ["corpus", "data_folder", "split", "variant", "fold", "seed"]
+    options = {key: overrides[key] for key in inherited if key in overrides}
+    if settings["mini"]:
+        options["mini"] = True
+    options |= phase.get("overrides") or {}
+    for key, value in options.items():
+        words += [f"--{key}", hp.dump({key: value}).removeprefix(f"{key}:").strip()]
+    return words
+
+
+def start(hparams: Mapping, corpus: str, parts: Mapping[str, Mapping[str, dict]]) -> dict:
+    """Load the phases' weights; return what the finished model will have seen, phases included.
+
+    Raises InputError if a phase was trained on a test utterance, or on a test speaker where the
+    split promises unseen speakers.
+    """
+    test_speakers = {entry["speaker"] for entry in parts["test"].values()}
+    own = {**parts["train"], **parts["valid"]}
+    speakers = {entry["speaker"] for entry in own.values()}
+    seen = {corpus: {"speakers": sorted(speakers), "utterances": sorted(own)}}
+    for name, phase in (hparams["phases"] or {}).items():
+        best.load_weights(hparams[name], phase["best"])
+        for where, known in best.trained_on(phase["best"]).items():
+            leaked = set(known["utterances"]) & set(parts["test"])
+            if splits.protocol(parts) != "speaker-dependent":
+                leaked |= set(known["speakers"]) & test_speakers
+            if where == corpus and leaked:
+                raise InputError(
+                    f"{phase['best']} was trained on this fold's test data "
+                    f"({', '.join(sorted(leaked)[:3])}{' ...' if len(leaked) > 3 else ''}): "
+                    f"train its phase with the same --fold"
+                )
+            merged = seen.setdefault(where, {"speakers": [], "utterances": []})
+            for field, values in merged.items():
+                merged[field] = sorted({*values, *known[field]})
+    return seen

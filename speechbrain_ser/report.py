@@ -1,0 +1,92 @@
+"""What a run leaves: results.json, predictions.csv and figures, and how they are shown."""
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from speechbrain_ser import plots, splits
+from speechbrain_ser.brain import SerBrain
+from speechbrain_ser.files import as_json, write_atomically
+
+COMPLETE = ".complete"  # written last: all else is there
+
+
+def is_complete(folder: Path) -> bool:
+    return (folder / COMPLETE).is_file()
+
+
+def complete(folder: Path) -> None:
+    write_atomically(folder / COMPLETE, "")
+
+
+def write(
+    folder: Path, brain: SerBrain, corpus: str, parts: Mapping[str, Mapping[str, dict]]
+) -> dict:
+    """Write the files of a tested brain; return the content of results.json."""
+    hparams = brain.hparams
+    parameters = list(brain.modules.model.parameters())
+    results = brain.scores | {
+        "corpus": corpus,
+        "protocol": f"{hparams.protocol}, {splits.protocol(parts)}",
+        "experiment": hparams.experiment + hparams.variant,
+        "fold": hparams.fold,
+        "seed": hparams.seed,
+        "epochs": hparams.epochs.current,
+        "best_epoch": brain.best_epoch,
+        "seconds": round(hparams.epochs.seconds, 1),
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "commit": commit(),
+    }
+    rows = sorted(brain.predictions(), key=lambda row: row["id"])
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "predictions.csv", table.getvalue())
+    title = f"{results['experiment']} on {corpus}, fold {hparams.fold}, seed {hparams.seed}"
+    plots.confusion_matrix(
+        results["confusion"],
+        results["labels"],
+        folder / "confusion.png",
+        f"{title}\nWA {results['WA']:.1f}, UA {results['UA']:.1f}",
+    )
+    plots.training_curves(
+        hparams.epochs.history, folder / "curves.png", title, best=brain.best_epoch
+    )
+    write_atomically(folder / "results.json", as_json(results))
+    return results
+
+
+def commit() -> str:
+    """The code's git commit, with -dirty if it was changed since; "" outside a checkout."""
+    git = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+    ]
+    try:
+        return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def show(folder: Path) -> None:
+    """Print a finished run's table and where its files lie."""
+    results = json.loads((folder / "results.json").read_text())
+    columns = ["corpus", "fold", "seed", "epochs", "WA", "UA", "F1"]
+    cells = [f"{v:.2f}" if isinstance(v := results[c], float) else str(v) for c in columns]
+    widths = [max(len(c), len(v)) for c, v in zip(columns, cells, strict=True)]
+    for row in (columns, cells):
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print(f"protocol: {results['protocol']}")
+    print(f"run:      {folder}")
+    print(f"figures:  {folder / 'confusion.png'}, {folder / 'curves.png'}")
+    print(f"model:    {folder / 'best'}")
