@@ -49,7 +49,7 @@ def export(
 
 
 def inline_encoders(node, model: nn.Module):
-    """Replace each encoder's source by its config, so that best/ needs no other folder or hub id."""
+    """Put each encoder's config in the place of its source: best/ needs no other folder."""
     configs = {
         str(part.source): part.describe() for part in model.modules() if isinstance(part, Encoder)
     }

@@ -19,6 +19,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_ser import metrics
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -127,12 +128,14 @@ class SerBrain(sb.Brain):
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         best = self.checkpointer.find_checkpoint(importance_key=importance)
+        if best is None:
+            raise InputError(f"{self.hparams.output_folder} has no checkpoint to test: train first")
         self.best_epoch = best.meta["epoch"]
         torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
 
 
 def importance(checkpoint) -> tuple[float, int]:
-    """The order of checkpoints: by score, and of equal ones the later (Park 2023, authors' code)."""
+    """Checkpoints rank by score, and of equal ones the later first (Park 2023, authors' code)."""
     return checkpoint.meta["score"], checkpoint.meta["epoch"]
 
 
@@ -193,3 +196,13 @@ class AtomicCheckpointer(Checkpointer):
             saved.path.replace(whole / saved.path.name)
         finally:
             self.checkpoints_dir = whole
+
+    def load_checkpoint(self, checkpoint):
+        try:
+            super().load_checkpoint(checkpoint)
+        except Exception as error:  # a damaged file fails in as many ways as there are formats
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{checkpoint.path} is damaged ({reason}): delete that folder, and the same "
+                "command goes on from the checkpoint before it"
+            ) from error

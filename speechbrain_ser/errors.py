@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """What the user gave is wrong; the message is one sentence: which file, what is wrong, what to do.
+    """The user's mistake, in one sentence: which file, what is wrong, what to do.
 
     Scripts print the message and exit with status 2; they show no traceback for it.
     """

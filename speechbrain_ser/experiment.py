@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -21,7 +22,13 @@ from speechbrain_ser.files import write_atomically
 logger = logging.getLogger("speechbrain_ser")
 FREE = ("workers",)  # settings that change no number: a run may go on with others
 # run options of SpeechBrain that change numbers: kept among the settings of the run
-NUMERIC = ("precision", "eval_precision", "grad_accumulation_factor", "max_grad_norm")
+NUMERIC = (
+    "precision",
+    "eval_precision",
+    "grad_accumulation_factor",
+    "max_grad_norm",
+    "skip_nonfinite_grads",
+)
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -31,7 +38,7 @@ def run(brain_class: type[SerBrain]) -> None:
     """
     script = Path(sys.modules[brain_class.__module__].__file__)
     console = logging.StreamHandler(sys.stdout)
-    console.addFilter(lambda r: r.levelno > logging.INFO or r.name.startswith("speechbrain_ser"))
+    console.addFilter(lambda r: r.name.startswith("speechbrain_ser") or "WARN" in r.levelname)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
     try:
         if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
@@ -47,17 +54,18 @@ def run(brain_class: type[SerBrain]) -> None:
 
 
 def help_text(script: Path) -> str:
-    """The script's docstring, and every setting of its yaml files with its comment."""
-    name = os.path.relpath(script)
-    lines = [sys.modules["__main__"].__doc__.strip(), "", "usage:"]
-    files = sorted((script.parent / "hparams").glob("*.yaml"))
-    lines += [f"  python {name} hparams/{file.name} [--setting value ...]" for file in files]
+    """The script's docstring, and the settings of its yaml files with their comments."""
+    lines = [sys.modules["__main__"].__doc__.strip()]
+    for path in sorted((script.parent / "hparams").glob("*.yaml")):
+        text = path.read_text()
+        if script.name in text:
+            lines += ["", f"settings of hparams/{path.name}, each also --setting VALUE:"]
+            lines += [f"  {line}" for line in text.splitlines() if re.match(r"\w+: [^!]", line)]
     lines += [
         "",
-        "Each key of the yaml is a setting (--corpus NAME and --data_folder PATH choose the",
+        "--corpus iemocap, ravdess, voxceleb1 or table; --mini True for a trial without data;",
     ]
-    lines += ["data, --mini True a trial on synthesised speech), beside SpeechBrain's run options"]
-    lines += ["(--device, --precision, --noprogressbar, ...)."]
+    lines += ["and SpeechBrain's run options: --device, --precision, --noprogressbar, ..."]
     return "\n".join(lines)
 
 
@@ -65,26 +73,37 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     """One run, or the rest of one that was interrupted, or nothing if it is complete."""
     hparams_file, run_opts, given = sb.parse_arguments(arguments)
     path = find_yaml(hparams_file, script)
-    overrides = hp.load_tree(given)
-    overrides |= {key: run_opts[key] for key in run_opts.overridden_args if key in NUMERIC}
+    overrides = hp.command_line(given)
+    passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
     tree = read_settings(path, overrides)
+    hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
+    if run_opts.debug:  # a few batches of it are not the run
+        tree["results"] = f"{tree['results']}/debug"
+        shutil.rmtree(hp.resolve(tree, path)["output_folder"], ignore_errors=True)
     settings = hp.resolve(tree, path)
-    hp.override(tree, phases.networks(settings, overrides, script))
+    hp.override(tree, phases.networks(settings, overrides, passed, script))
 
     folder = Path(settings["output_folder"])
-    manifest = read_manifest(folder, settings, hp.build(settings_of(settings, "corpus"))["corpus"])
-    split = hp.build(settings_of(settings, "split"))["split"]
-    parts = split(manifest, fold=settings["fold"])
+    data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
+    if data_side["split"] is None:
+        raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
+    manifest = read_manifest(folder, settings, data_side["corpus"])
+    parts = data_side["split"](manifest, fold=settings["fold"])
     hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
     settings = hp.resolve(tree, path)
 
     with claim(folder, settings):
-        logging.getLogger().addHandler(logging.FileHandler(folder / "log.txt"))
-        shutil.copy(script, folder)
-        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
-        if not report.is_complete(folder):
-            fit_and_test(brain_class, settings, run_opts, parts)
-        report.show(folder)
+        log = logging.FileHandler(folder / "log.txt")
+        logging.getLogger().addHandler(log)
+        try:
+            shutil.copy(script, folder)
+            write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
+            if not report.is_complete(folder):
+                fit_and_test(brain_class, settings, run_opts, parts)
+        finally:
+            logging.getLogger().removeHandler(log)
+            log.close()
+    report.show(folder)
 
 
 def fit_and_test(
@@ -167,10 +186,6 @@ def read_settings(path: Path, overrides: Mapping) -> Mapping:
     return tree
 
 
-def settings_of(settings: Mapping, key: str) -> dict:
-    return {key: settings[key]}
-
-
 def corpus_name(settings: Mapping) -> str:
     """What the results are called by: synthesised speech never bears a corpus' own name."""
     name = settings["corpus"]["name"]
@@ -178,9 +193,9 @@ def corpus_name(settings: Mapping) -> str:
 
 
 def read_manifest(folder: Path, settings: Mapping, corpus: Mapping) -> dict:
-    """The run's own manifest if it has one (it stays what it began with), else a new one."""
+    """The manifest that the run in this folder began with, else a new one."""
     path = folder / "manifest.json"
-    if path.is_file():
+    if has_begun(folder) and path.is_file():
         return json.loads(path.read_text())
     if not settings["data_folder"]:
         name = corpus["name"]
@@ -196,13 +211,18 @@ def fill(targets: Mapping, train: Mapping[str, dict]) -> dict:
     }
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a run folder holds work: a checkpoint or results."""
+    return any(folder.glob("save/CKPT*")) or (folder / best.RESULTS).is_file()
+
+
 def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
     """Take a run folder for these settings.
 
     Raises InputError if it was made with others (with the difference) or is in use.
     """
     path = folder / best.HYPERPARAMS
-    if path.is_file():
+    if path.is_file() and has_begun(folder):
         there, here = hp.plain(hp.load_tree(path.read_text())), hp.plain(settings)
         for key in FREE:
             there.pop(key, None), here.pop(key, None)
@@ -217,6 +237,6 @@ def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise InputError(f"another process is running in {folder}: wait for it to end") from None
-    if not path.is_file():
+    if not has_begun(folder):
         write_atomically(path, hp.dump(settings))
     return lock

@@ -44,6 +44,20 @@ def read(path: Path, corpus: Any = None) -> CommentedMap:
     return tree
 
 
+def command_line(given: str) -> CommentedMap:
+    """SpeechBrain's `key: value` lines of a command line as a tree; of a repeated key the last."""
+    tree = CommentedMap()
+    for line in given.splitlines():
+        try:
+            tree |= load_tree(line)
+        except (ruamel.yaml.YAMLError, TypeError) as error:
+            raise InputError(
+                f"--{line.replace(':', '', 1)} is not valid yaml ({' '.join(str(error).split())}): "
+                "quote it for the shell and for yaml"
+            ) from None
+    return tree
+
+
 def corpus_stem(tree: Mapping) -> str:
     """The name of the corpus fragment that the tree includes."""
     return Path(tag_of(tree["corpus"]).removeprefix("!include:")).stem
@@ -80,6 +94,23 @@ def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
             override(old, value, f"{where}{key}.")
         else:
             tree[key] = value
+
+
+def inline(value: Any) -> str:
+    """A value as it stands behind --key on a command line, tags included."""
+
+    def flow(node: Any) -> None:
+        if isinstance(node, CommentedMap | CommentedSeq):
+            node.fa.set_flow_style()
+            for child in node.values() if isinstance(node, Mapping) else node:
+                flow(child)
+
+    tree = CommentedMap(value=bare(value))
+    flow(tree["value"])
+    writer, stream = ruamel.yaml.YAML(), io.StringIO()
+    writer.width = 1_000_000  # one line
+    writer.dump(tree, stream)
+    return stream.getvalue().removeprefix("value:").strip()
 
 
 def tag_of(node: Any) -> str:
@@ -139,15 +170,20 @@ def plain(node: Any) -> Any:
     return tag | {"value": node.value} if isinstance(node, TaggedScalar) else node
 
 
-def differences(old: Any, new: Any, where: str = "") -> list[str]:
-    """What differs between two plain trees, a line each: `lr: 1e-05 there, 3e-05 here`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        return [
-            line
-            for key in keys
-            for line in differences(
-                old.get(key, "absent"), new.get(key, "absent"), f"{where}.{key}" if where else key
-            )
-        ]
-    return [] if old == new else [f"{where}: {old} there, {new} here"]
+def differences(old: Any, new: Any) -> list[str]:
+    """What differs between two plain trees, a line each: `lr: 1e-05 there, 3e-05 here`.
+
+    What follows from a difference above it (the same two values again) is left out.
+    """
+    found: dict[str, str] = {}
+
+    def walk(old: Any, new: Any, where: str) -> None:
+        if isinstance(old, dict) and isinstance(new, dict):
+            for key in [*old, *(key for key in new if key not in old)]:
+                below = f"{where}.{key}" if where else str(key)
+                walk(old.get(key, "absent"), new.get(key, "absent"), below)
+        elif old != new:
+            found.setdefault(f"{old} there, {new} here", where)
+
+    walk(old, new, "")
+    return [f"{where}: {values}" for values, where in found.items()]

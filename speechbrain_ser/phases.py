@@ -19,22 +19,26 @@ from speechbrain_ser.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def networks(settings: Mapping, overrides: Mapping, script: Path) -> dict:
+def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Path) -> dict:
     """{name: its network's description}, after training what is missing in the mini preset.
+
+    settings : the run's resolved tree
+    overrides, passed : what its command line gave, settings and run options of SpeechBrain
 
     Raises InputError with the commands to run, in order, for phases that are missing otherwise.
     """
     wanted = settings["phases"] or {}
     missing = {
-        name: command(phase, settings, overrides, script)
+        name: command(phase, settings, overrides, script) + run_options(passed)
         for name, phase in wanted.items()
         if not Path(phase["best"]).is_dir() and not is_hub_id(phase["best"])
     }
     if missing and not settings["mini"]:
         lines = "\n".join(f"  {shlex.join(['python', *words])}" for words in missing.values())
+        places = ", ".join(wanted[name]["best"] for name in missing)
         raise InputError(
-            f"{settings['experiment']} starts from {' and '.join(missing)}, not trained yet "
-            f"(looked for {', '.join(wanted[name]['best'] for name in missing)}); run first:\n{lines}"
+            f"{settings['experiment']} starts from earlier phases that are not trained yet "
+            f"({places} not found): run first\n{lines}"
         )
     for name, words in missing.items():
         logger.info("\n== earlier phase %s: python %s", name, shlex.join(words))
@@ -61,7 +65,15 @@ def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path)
         options["mini"] = True
     options |= phase.get("overrides") or {}
     for key, value in options.items():
-        words += [f"--{key}", hp.dump({key: value}).removeprefix(f"{key}:").strip()]
+        words += [f"--{key}", hp.inline(value)]
+    return words
+
+
+def run_options(passed: Mapping) -> list[str]:
+    """SpeechBrain's run options as words: flags stand alone."""
+    words = []
+    for key, value in passed.items():
+        words += [f"--{key}"] if value is True else [f"--{key}", str(value)]
     return words
 
 

@@ -1,1 +1,1 @@
-"""The papers' networks: nn.Modules with forward(speech, lens) -> logits, and nothing of training."""
+"""The papers' networks: nn.Modules, forward(speech, lens) -> logits, nothing of training."""

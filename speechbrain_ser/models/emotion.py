@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.pooling import check_dim
 
 
 class EmotionNetwork(nn.Module):
@@ -11,6 +12,7 @@ class EmotionNetwork(nn.Module):
 
     def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
         super().__init__()
+        check_dim(encoder, pooling)
         self.encoder = encoder
         self.pooling = pooling
         self.fusion = nn.Parameter(torch.randn(1, len(pooling.blocks), encoder.dim))

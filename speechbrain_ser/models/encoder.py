@@ -138,7 +138,7 @@ class Encoder(nn.Module):
         return self.model._get_feat_extract_output_lengths(samples).long()
 
     def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> bool [batch, frame]: True where pooling may look."""
+        """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
         samples = num_samples(speech, lens)
         if self.padding == "as_published":
             samples = torch.full_like(samples, speech.shape[1])

@@ -3,6 +3,14 @@
 import torch
 from torch import nn
 
+from speechbrain_ser.errors import InputError
+
+
+def check_dim(encoder: nn.Module, pooling: nn.Module) -> None:
+    """Raise InputError unless the pooling takes frames of the encoder's size."""
+    if encoder.dim != pooling.dim:
+        raise InputError(f"the encoder's dim is {encoder.dim}, not {pooling.dim}: set it so")
+
 
 class AttentionMaxPooling(nn.Module):
     """One bare self-attention (no residual, norm or feed-forward), then the maximum over time.
@@ -18,6 +26,7 @@ class AttentionMaxPooling(nn.Module):
 
     def __init__(self, dim: int, heads: int = 4, dropout: float = 0.1):
         super().__init__()
+        self.dim = dim
         self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
 
     def set_heads(self, heads: int) -> None:
@@ -43,6 +52,7 @@ class ParallelAttentionPooling(nn.Module):
 
     def __init__(self, dim: int, blocks: int = 4, heads: int = 4, dropout: float = 0.1):
         super().__init__()
+        self.dim = dim
         self.linear = nn.Linear(dim, dim)
         self.blocks = nn.ModuleList(AttentionMaxPooling(dim, heads, dropout) for _ in range(blocks))
 

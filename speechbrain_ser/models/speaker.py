@@ -7,6 +7,7 @@ from speechbrain.processing.features import InputNormalization
 from torch import nn
 
 from speechbrain_ser.models.encoder import num_samples, trim
+from speechbrain_ser.models.pooling import check_dim
 
 
 class SpeakerNetwork(nn.Module):
@@ -14,6 +15,7 @@ class SpeakerNetwork(nn.Module):
 
     def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
         super().__init__()
+        check_dim(encoder, pooling)
         self.encoder = encoder
         self.pooling = pooling
         self.head = head

@@ -1,0 +1,70 @@
+"""Recipes run in the test process, with a network of a few thousand weights."""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from speechbrain_ser import brain, experiment
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / "recipes"
+TINY = {
+    "model_type": "wav2vec2",
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))
+
+
+def script_of(yaml: Path) -> Path:
+    """The script that a yaml's header names."""
+    return ROOT / re.search(r"recipes/\w+/\w+\.py", yaml.read_text())[0]
+
+
+def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
+    """A command line for the mini corpora: 2 epochs of a few batches."""
+    words = [str(yaml), "--mini", "True", "--results", str(results), "--max_epochs", "2"]
+    words += ["--batch_size", "64", "--test_batch_size", "32", "--dim", "16", "--noprogressbar"]
+    if re.search("^encoder:", yaml.read_text(), flags=re.MULTILINE):
+        words += ["--encoder", str(TINY)]
+    return [*words, *overrides]
+
+
+def run(yaml: Path, arguments: list[str]) -> None:
+    """Run a recipe in this process, as its script would."""
+    script = script_of(yaml)
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    brains = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, brain.SerBrain)
+    ]
+    experiment.run_once(brains[-1], script, arguments)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory) -> Path:
+    """A results folder with a tiny run of Park 2023's three phases, fold 1."""
+    results = tmp_path_factory.mktemp("results")
+    for name in ("VoxCeleb1/hparams/speaker", "IEMOCAP/hparams/emotion", "IEMOCAP/hparams/fusion"):
+        yaml = RECIPES / f"{name}.yaml"
+        run(yaml, tiny(yaml, results))
+    return results
+
+
+@pytest.fixture
+def without_corpora(monkeypatch):
+    """No corpus is named by the environment."""
+    for variable in list(os.environ):
+        if re.fullmatch("SER_(IEMOCAP|RAVDESS|VOXCELEB1|TABLE)", variable):
+            monkeypatch.delenv(variable)

@@ -1,0 +1,286 @@
+"""The run: what it leaves, resumes, refuses; phases; and the round trip of best/."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import RECIPES, ROOT, TINY, YAMLS, run, script_of, tiny
+
+from speechbrain_ser import EmotionRecognizer, best, report, splits
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
+FUSION = RECIPES / "IEMOCAP/hparams/fusion.yaml"
+SPEAKER = RECIPES / "VoxCeleb1/hparams/speaker.yaml"
+LEFT = (
+    "hyperparams.yaml train_log.txt log.txt predictions.csv results.json confusion.png "
+    "curves.png manifest.json best/hyperparams.yaml best/model.safetensors best/trained_on.json"
+).split()
+KEYS = (
+    "WA UA F1 recall confusion labels corpus protocol fold seed epochs seconds parameters "
+    "trainable commit"
+).split()
+
+
+def predictions(folder: Path) -> list[dict]:
+    with open(folder / "predictions.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp_path, capsys):
+    own = ["--speaker_best", f"{runs}/speaker/fold1/1000/best"]
+    own += ["--emotion_best", f"{runs}/emotion/fold1/1000/best"]
+    arguments = tiny(yaml, tmp_path, *(own if yaml == FUSION else []))
+    run(yaml, arguments)
+    folder = next(tmp_path.glob("*/fold1/1000"))
+    missing = [name for name in [*LEFT, script_of(yaml).name] if not (folder / name).is_file()]
+    assert not missing
+    results = json.loads((folder / "results.json").read_text())
+    assert set(KEYS) <= set(results)
+    assert results["corpus"].startswith("mini-")
+    rows = predictions(folder)
+    right = sum(row["target"] == row["prediction"] for row in rows)
+    assert results["WA"] == pytest.approx(100 * right / len(rows))
+    assert all(sum(float(row[k]) for k in results["labels"]) == pytest.approx(1) for row in rows)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
+    capsys.readouterr()
+    run(yaml, arguments)
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
+    assert f"{results['UA']:.2f}" in capsys.readouterr().out
+
+
+def test_test_parts_are_complete_and_never_seen(runs):
+    for experiment in ("emotion", "fusion"):
+        folder = runs / experiment / "fold1" / "1000"
+        manifest = json.loads((folder / "manifest.json").read_text())
+        tested = {row["id"] for row in predictions(folder)}
+        assert tested == {i for i, entry in manifest.items() if entry["session"] == "1"}
+        seen = best.trained_on(folder / "best")["mini-iemocap"]
+        assert not tested & set(seen["utterances"])
+        assert not {manifest[i]["speaker"] for i in tested} & set(seen["speakers"])
+    assert set(best.trained_on(runs / "fusion/fold1/1000/best")) == {
+        "mini-iemocap",
+        "mini-voxceleb1",
+    }
+
+
+@pytest.mark.parametrize("experiment", ["emotion", "fusion"])
+def test_best_gives_the_same_probabilities_as_the_run(experiment, runs, tmp_path):
+    folder = runs / experiment / "fold1" / "1000"
+    copied = shutil.copytree(folder / "best", tmp_path / "elsewhere")  # it needs no other folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rows = predictions(folder)
+    recognizer = EmotionRecognizer.from_hparams(copied)
+    emotions = recognizer.classify_files([manifest[row["id"]]["wav"] for row in rows])
+    for row, emotion in zip(rows, emotions, strict=True):
+        assert row["prediction"] == emotion.label
+        for label, prob in emotion.probs.items():
+            assert prob == pytest.approx(float(row[label]), abs=1e-5)
+    alone = recognizer.classify_file(manifest[rows[0]["id"]]["wav"])
+    assert alone.probs == pytest.approx(emotions[0].probs, abs=1e-5)
+
+
+def test_killed_at_any_moment_the_numbers_equal_the_uninterrupted_run(tmp_path):
+    def command(name):
+        words = tiny(EMOTION, tmp_path / name, "--max_epochs", "3")
+        return [sys.executable, str(script_of(EMOTION)), *words]
+
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    whole = subprocess.Popen(command("whole"), env=environment, stdout=subprocess.DEVNULL)
+    folder = tmp_path / "killed/emotion/fold1/1000"
+    process = subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL)
+    while not (folder / "save/CKPT+epoch0002").is_dir() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was to be killed, not to finish"
+    assert not (folder / "results.json").exists()
+    subprocess.run(command("killed"), env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert whole.wait() == 0
+    other = tmp_path / "whole/emotion/fold1/1000"
+    for name in ("predictions.csv", "train_log.txt"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
+    assert (folder / "best" / best.WEIGHTS).read_bytes() == (
+        other / "best" / best.WEIGHTS
+    ).read_bytes()
+    left, right = (json.loads((f / "results.json").read_text()) for f in (folder, other))
+    assert left | {"seconds": 0} == right | {"seconds": 0}
+
+
+def test_other_settings_in_the_same_folder_are_refused_with_the_difference(runs):
+    with pytest.raises(InputError, match=r"lr: 0.001 there, 0.5 here.*--variant"):
+        run(EMOTION, tiny(EMOTION, runs, "--lr", "0.5"))
+    with pytest.raises(InputError, match=r"precision: fp32 there, bf16 here"):
+        run(EMOTION, tiny(EMOTION, runs, "--precision", "bf16"))
+    run(EMOTION, tiny(EMOTION, runs, "--workers", "1"))  # changes no number
+
+
+def test_settings_that_never_trained_may_be_corrected(tmp_path):
+    wrong = tiny(EMOTION, tmp_path, "--encoder", str(TINY | {"num_attention_heads": 3}))
+    with pytest.raises(InputError, match="does not load"):
+        run(EMOTION, wrong)
+    run(EMOTION, tiny(EMOTION, tmp_path, "--max_epochs", "1"))
+    assert report.is_complete(tmp_path / "emotion/fold1/1000")
+
+
+def test_one_process_per_run_folder(runs):
+    import filelock
+
+    with filelock.FileLock(runs / "emotion/fold1/1000/.lock"):
+        with pytest.raises(InputError, match="another process is running"):
+            run(EMOTION, tiny(EMOTION, runs))
+
+
+def test_a_phase_that_saw_the_test_session_is_refused(runs, tmp_path):
+    own = ["--speaker_best", f"{runs}/speaker/fold1/1000/best", "--fold", "2"]
+    own += ["--emotion_best", f"{runs}/emotion/fold1/1000/best"]
+    with pytest.raises(InputError, match=r"was trained on this fold's test data.*Ses02"):
+        run(FUSION, tiny(FUSION, tmp_path, *own))
+
+
+def test_missing_phases_are_named_with_their_commands(tmp_path, monkeypatch, without_corpora):
+    monkeypatch.chdir(ROOT)
+    arguments = [str(FUSION), "--data_folder", str(tmp_path), "--results", str(tmp_path / "r")]
+    with pytest.raises(InputError) as error:
+        run(
+            FUSION,
+            [*arguments, "--fold", "3", "--variant", "_k1", "--emotion_overrides", "{blocks: 1}"],
+        )
+    assert str(error.value).splitlines()[1:] == [
+        f"  python recipes/VoxCeleb1/train_speaker.py hparams/speaker.yaml --results {tmp_path}/r",
+        "  python recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml "
+        f"--results {tmp_path}/r --data_folder {tmp_path} --variant _k1 --fold 3 --blocks 1",
+    ]
+
+
+def test_mini_trains_a_missing_phase_by_itself(runs, tmp_path):
+    # a whole fusion run, its emotion phase in a process of its own with what it inherits
+    own = ["--speaker_best", f"{runs}/speaker/fold1/1000/best", "--fold", "4"]
+    small = f"{{max_epochs: 1, batch_size: 64, dim: 16, encoder: {TINY}}}"
+    run(FUSION, tiny(FUSION, tmp_path, *own, "--emotion_overrides", small))
+    for experiment in ("emotion", "fusion"):
+        assert report.is_complete(tmp_path / experiment / "fold4" / "1000")
+
+
+def test_a_fine_tuned_speaker_network_gets_class_mean_centres(runs, tmp_path):
+    own = ["--speaker_best", f"{runs}/speaker/fold1/1000/best", "--regime", "arcface"]
+    own += ["--emotion_best", f"{runs}/emotion/fold1/1000/best", "--lr", "0"]
+    run(FUSION, tiny(FUSION, tmp_path, *own, "--max_epochs", "1"))
+    folder = tmp_path / "fusion/fold1/1000"
+    model = best.load(folder / "best")["model"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    parts = splits.leave_one_session_out(
+        manifest, 1, labels=["angry", "happy", "sad", "neutral"]
+    )  # Park's
+    reader = best.load(folder / "best")["reader"]
+    speakers = sorted({entry["speaker"] for entry in parts["train"].values()})
+    assert len(speakers) == 8
+    mine = [entry["wav"] for entry in parts["train"].values() if entry["speaker"] == speakers[3]]
+    with torch.no_grad():
+        alone = [model.speaker.embed(reader(wav)[None], torch.ones(1))[0] for wav in mine]
+    centre = model.speaker_head.centres.weight[3]
+    torch.testing.assert_close(torch.stack(alone).mean(dim=0), centre, atol=1e-5, rtol=1e-4)
+
+
+def test_any_method_runs_on_another_corpus_by_one_override(tmp_path):
+    run(EMOTION, tiny(EMOTION, tmp_path, "--corpus", "ravdess", "--max_epochs", "1"))
+    results = json.loads((tmp_path / "emotion_ravdess/fold1/1000/results.json").read_text())
+    assert results["corpus"] == "mini-ravdess"
+    assert len(results["labels"]) == 8
+    assert results["protocol"].endswith("speaker-independent")
+    run(SPEAKER, tiny(SPEAKER, tmp_path, "--corpus", "ravdess", "--max_epochs", "1"))
+    results = json.loads((tmp_path / "speaker_ravdess/fold1/1000/results.json").read_text())
+    assert len(results["labels"]) == 16  # of 24 actors, without fold 1's test and validation
+
+
+def test_a_table_brings_its_own_labels(runs, tmp_path):
+    manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
+    rows = ["path,emotion,speaker"]
+    rows += [f"{e['wav']},{e['emotion'][:3]},{e['speaker']}" for e in manifest.values()]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(rows))
+    words = tiny(EMOTION, tmp_path, "--corpus", "table", "--data_folder", str(table))
+    words[words.index("--mini") + 1] = "False"
+    run(EMOTION, [*words, "--max_epochs", "1", "--lr", "0.001"])
+    results = json.loads((tmp_path / "emotion_table/fold1/1000/results.json").read_text())
+    assert results["corpus"] == "table"
+    assert results["labels"] == ["ang", "hap", "neu", "sad"]
+
+
+def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, without_corpora):
+    caplog.set_level("INFO")
+    words = tiny(EMOTION, tmp_path, "--max_epochs", "1")
+    del words[1:3]  # --mini True
+    run(EMOTION, words)
+    assert "MINI PRESET" in caplog.text
+    settings = hp.load_tree((tmp_path / "emotion/fold1/1000/hyperparams.yaml").read_text())
+    assert settings["mini"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lrr", "1"], "there is no setting lrr: did you mean lr"),
+        (["--corpus", "{expcted: 3}"], "corpus.expcted: did you mean expected"),
+        (["--corpus", "emodb"], "corpus 'emodb' is unknown: use one of iemocap, ravdess"),
+        (["--corpus", "voxceleb1"], "voxceleb1 has no emotions"),
+        (["--fold", "6"], "fold is 6"),
+        (["--reader", "{max_secs: 3}"], "max_secs"),
+        (["--batch_size", "0"], "batch_size is 0"),
+        (["--frozen", "some"], "frozen is 'some'"),
+        (["--padding", "none"], "padding is 'none'"),
+        (["--dim", "32"], "the encoder's dim is 16, not 32"),
+        (["--mini", "False", "--data_folder", "/no/such/folder"], "/no/such/folder"),
+        (["--split", "!ref <nothing>"], "does not resolve"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words, message, tmp_path):
+    with pytest.raises(InputError, match=message) as error:
+        run(EMOTION, tiny(EMOTION, tmp_path, *words))
+    assert "\n" not in str(error.value).strip()
+
+
+def test_a_script_ends_without_traceback(tmp_path):
+    script = script_of(EMOTION)
+    for words in ([str(tmp_path / "no.yaml")], [str(EMOTION), "--lrr", "1"]):
+        done = subprocess.run(
+            [sys.executable, str(script), *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("train_emotion.py: ")
+        assert "Traceback" not in done.stderr
+
+
+def test_damaged_checkpoints_and_models_are_named(runs, tmp_path):
+    results = shutil.copytree(runs, tmp_path / "copy")
+    words = tiny(EMOTION, results, "--max_epochs", "3")
+    folder = results / "emotion/fold1/1000"
+    tree = hp.load_tree((folder / "hyperparams.yaml").read_text().replace(str(runs), str(results)))
+    (folder / "hyperparams.yaml").write_text(hp.dump(tree).replace("limit: 2", "limit: 3"))
+    text = (folder / "hyperparams.yaml").read_text().replace("max_epochs: 2", "max_epochs: 3")
+    (folder / "hyperparams.yaml").write_text(text)
+    (folder / report.COMPLETE).unlink()
+    checkpoint = next(folder.glob("save/CKPT+epoch0002/model.ckpt"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(InputError, match="CKPT.epoch0002 is damaged"):
+        run(EMOTION, words)
+
+    weights = folder / "best" / best.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="does not hold this model's weights"):
+        EmotionRecognizer.from_hparams(folder / "best")
+    weights.unlink()
+    with pytest.raises(InputError, match="has no model.safetensors"):
+        EmotionRecognizer.from_hparams(folder / "best")
