@@ -33,7 +33,7 @@ setup(
     ],
     extras_require={
         "mini": ["espeakng-loader"],  # GPL-3.0: only to synthesise the mini corpora
-        "dev": ["pytest", "ruff", "yamllint", "pre-commit"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

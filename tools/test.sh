@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Installs into .venv, then lint and the whole test suite. Arguments go to pytest.
+set -euo pipefail
+source "$(dirname "$0")/setup.sh"
+setup mini,dev
+ruff format --check .
+ruff check .
+yamllint --strict .
+# two tests at a time with one thread each are faster than one with two
+OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
