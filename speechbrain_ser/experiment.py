@@ -137,7 +137,7 @@ def fit_and_test(
     }
     brain = brain_class(
         modules=hparams["modules"],
-        opt_class=hparams["optimizer"],
+        opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
         checkpointer=AtomicCheckpointer(

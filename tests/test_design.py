@@ -1,0 +1,86 @@
+"""What the design promises: short scripts, nothing twice, settings that reach the yaml."""
+
+import re
+from itertools import combinations
+
+import pytest
+from conftest import RECIPES, ROOT, YAMLS, script_of
+from speechbrain.utils.run_opts import RunOptions
+
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+SCRIPTS = sorted(RECIPES.glob("*/*.py"))
+
+
+def code_lines(path):
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
+
+
+def test_scripts_are_short():
+    assert SCRIPTS
+    lengths = {path.name: len(path.read_text().splitlines()) for path in SCRIPTS}
+    assert {name for name, length in lengths.items() if length > 120} == set()
+
+
+def test_no_run_of_six_code_lines_stands_in_two_files():
+    files = [*SCRIPTS, *sorted((ROOT / "speechbrain_ser").rglob("*.py"))]
+    runs = {}
+    for path in files:
+        lines = code_lines(path)
+        runs[path] = {tuple(lines[i : i + 6]) for i in range(len(lines) - 5)}
+    shared = [(a.name, b.name) for a, b in combinations(files, 2) if runs[a] & runs[b]]
+    assert shared == []
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: path.stem)
+def test_yaml_names_its_script_and_no_prefix_of_a_run_option(yaml):
+    assert script_of(yaml).is_file()
+    options = RunOptions().as_dict()
+    tree = hp.read(yaml)
+    clashes = [k for k in tree for option in options if option.startswith(k) and option != k]
+    assert clashes == []  # argparse takes an abbreviation for the option
+    assert len(yaml.read_text().splitlines()) <= 130
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: path.stem)
+def test_mini_preset_overrides_only_what_the_yaml_has(yaml):
+    preset = hp.load_tree((RECIPES / "common/mini.yaml").read_text())
+    tree = hp.read(yaml)
+    hp.override(tree, preset["all"])
+    hp.override(tree, preset[tree["experiment"]])
+    assert tree["mini"] is True
+
+
+def test_a_bare_tag_keeps_the_arguments_and_a_full_one_replaces_them():
+    tree = hp.load_tree("head: !new:a.B\n  dim: 3\n  labels: [x]\nlr: 1\n")
+    hp.override(tree, hp.command_line("head: !new:a.C\nlr: 1\nlr: 2"))
+    assert hp.tag_of(tree["head"]) == "!new:a.C"
+    assert dict(tree["head"]) == {"dim": 3, "labels": ["x"]}
+    assert tree["lr"] == 2
+    hp.override(tree, hp.command_line("head: !new:a.D {dim: 4}"))
+    assert (hp.tag_of(tree["head"]), dict(tree["head"])) == ("!new:a.D", {"dim": 4})
+    hp.override(tree, hp.command_line("head: {dim: 5}"))
+    assert (hp.tag_of(tree["head"]), dict(tree["head"])) == ("!new:a.D", {"dim": 5})
+    with pytest.raises(InputError, match="--lr .1, 2 is not valid yaml"):
+        hp.command_line("lr: [1, 2")
+
+
+def test_inline_survives_a_command_line():
+    tree = hp.load_tree("a: {head: !new:a.B {dim: 3, names: [x, y]}, lr: 1.0e-3, tag: !name:a.f }")
+    text = hp.inline(tree["a"])
+    assert "\n" not in text
+    assert hp.plain(hp.command_line(f"a: {text}")) == hp.plain(tree)
+
+
+def test_differences_name_a_cause_once():
+    old, new = {"lr": 1, "model": {"lr": 1, "dim": 3}}, {"lr": 2, "model": {"lr": 2, "dim": 3}}
+    assert hp.differences(old, new) == ["lr: 1 there, 2 here"]
+    assert hp.differences(old, {"lr": 1, "model": {"lr": 1}}) == ["model.dim: 3 there, absent here"]
+
+
+def test_relative_links_of_the_pages_exist():
+    for page in [ROOT / "README.md", *RECIPES.glob("*/README.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
