@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Scripts print the message and exit with status 2; they show no traceback for it.
     """
+
+    def __init__(self, message: str):
+        # a loader's worker process wraps the sentence in its own traceback
+        super().__init__(message.split("speechbrain_ser.errors.InputError: ")[-1].strip())

@@ -167,9 +167,12 @@ def read_settings(path: Path, overrides: Mapping) -> Mapping:
     """The yaml with its corpus, the mini preset if it applies, and the command line's overrides."""
     tree = hp.read(path, overrides.get("corpus"))
     corpus = hp.corpus_stem(tree)
-    data_folder = overrides.get("data_folder") or os.environ.get(f"SER_{corpus.upper()}")
-    if overrides.get("mini") or (not data_folder and corpus in mini.LAYOUTS):
-        if not overrides.get("mini"):
+    given = overrides.get("data_folder")
+    if overrides.get("mini") and given:
+        raise InputError("--mini True makes its own speech: leave out --data_folder, or --mini")
+    data_folder = given or os.environ.get(f"SER_{corpus.upper()}")
+    if overrides.get("mini", not data_folder and corpus in mini.LAYOUTS):
+        if "mini" not in overrides:
             logger.info(
                 "No data_folder is given (--data_folder PATH or SER_%s): THIS IS THE MINI PRESET, "
                 "a small network on synthesised speech. Its numbers say nothing about %s.",

@@ -52,7 +52,7 @@ def write(
         results["confusion"],
         results["labels"],
         folder / "confusion.png",
-        f"{title}\nWA {results['WA']:.1f}, UA {results['UA']:.1f}",
+        f"{title}: WA {results['WA']:.1f}, UA {results['UA']:.1f}",
     )
     plots.training_curves(
         hparams.epochs.history, folder / "curves.png", title, best=brain.best_epoch

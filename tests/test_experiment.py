@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
+import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import RECIPES, ROOT, TINY, YAMLS, run, script_of, tiny
 
@@ -133,8 +137,6 @@ def test_settings_that_never_trained_may_be_corrected(tmp_path):
 
 
 def test_one_process_per_run_folder(runs):
-    import filelock
-
     with filelock.FileLock(runs / "emotion/fold1/1000/.lock"):
         with pytest.raises(InputError, match="another process is running"):
             run(EMOTION, tiny(EMOTION, runs))
@@ -216,6 +218,23 @@ def test_a_table_brings_its_own_labels(runs, tmp_path):
     assert results["labels"] == ["ang", "hap", "neu", "sad"]
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_bad_recording_is_named_also_from_a_worker(workers, runs, tmp_path):
+    manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
+    rows = ["path,emotion,speaker"]
+    for number, entry in enumerate(manifest.values()):
+        rows.append(f"{entry['wav']},{entry['emotion']},{entry['speaker']}")
+        if number % 20 == 0:
+            soundfile.write(tmp_path / f"silent{number}.wav", np.zeros(16_000), 16_000)
+            rows.append(f"silent{number}.wav,{entry['emotion']},{entry['speaker']}")
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    words = tiny(EMOTION, tmp_path, "--corpus", "table", "--workers", workers)
+    words[words.index("--mini") + 1] = "False"
+    with pytest.raises(InputError) as error:
+        run(EMOTION, [*words, "--data_folder", str(tmp_path / "mine.csv")])
+    assert re.fullmatch(r".*silent\d+.wav is silent .*: remove it", str(error.value))
+
+
 def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, without_corpora):
     caplog.set_level("INFO")
     words = tiny(EMOTION, tmp_path, "--max_epochs", "1")
@@ -239,11 +258,13 @@ def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, witho
         (["--frozen", "some"], "frozen is 'some'"),
         (["--padding", "none"], "padding is 'none'"),
         (["--dim", "32"], "the encoder's dim is 16, not 32"),
+        (["--data_folder", "/some/folder"], "leave out --data_folder"),
+        (["--mini", "False"], "give --data_folder PATH, or set SER_IEMOCAP"),
         (["--mini", "False", "--data_folder", "/no/such/folder"], "/no/such/folder"),
         (["--split", "!ref <nothing>"], "does not resolve"),
     ],
 )
-def test_a_mistake_is_one_sentence(words, message, tmp_path):
+def test_a_mistake_is_one_sentence(words, message, tmp_path, without_corpora):
     with pytest.raises(InputError, match=message) as error:
         run(EMOTION, tiny(EMOTION, tmp_path, *words))
     assert "\n" not in str(error.value).strip()
