@@ -14,7 +14,7 @@ import speechbrain as sb
 
 from speechbrain_ser import best, data, phases, report, splits
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.brain import AtomicCheckpointer, SerBrain
+from speechbrain_ser.brain import AtomicCheckpointer, EarlyStop, SerBrain
 from speechbrain_ser.corpora import mini
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
@@ -135,6 +135,7 @@ def fit_and_test(
         )
         for part, dataset in datasets.items()
     }
+    hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     brain = brain_class(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],

@@ -15,7 +15,7 @@ from speechbrain_ser.errors import InputError
 
 
 def read(path: Path, corpus: Any = None) -> CommentedMap:
-    """The yaml as a tree with its tags.
+    """The yaml as a tree with its tags, on top of the settings of every run (common/run.yaml).
 
     corpus : the command line's choice: the name of another fragment than the yaml's own, or a
         mapping {name: ..., <fragment's key>: ...}. A method's split belongs to its own corpus:
@@ -25,12 +25,18 @@ def read(path: Path, corpus: Any = None) -> CommentedMap:
         tree = load_tree(path.read_text())
     except ruamel.yaml.YAMLError as error:
         raise InputError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from None
+    common = load_tree((path.parents[2] / "common" / "run.yaml").read_text())
+    for position, (key, value) in enumerate(common.items()):
+        if key not in tree:
+            tree.insert(position, key, value)
     own = Path(tag_of(tree["corpus"]).removeprefix("!include:"))
     children = CommentedMap(corpus if isinstance(corpus, Mapping) else {"name": corpus or own.stem})
     name = children.pop("name", own.stem)
     fragment = path.parent / own.with_stem(str(name))
     if not fragment.is_file():
-        known = sorted(p.stem for p in fragment.parent.glob("*.yaml") if p.stem != "mini")
+        known = sorted(
+            p.stem for p in fragment.parent.glob("*.yaml") if p.stem not in ("mini", "run")
+        )
         raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(known)}")
     if isinstance(tree["corpus"], Mapping) and name == own.stem:
         children = CommentedMap(tree["corpus"]) | children
