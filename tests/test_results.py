@@ -1,21 +1,22 @@
 """RESULTS.csv: every row is a command that resolves and builds, and the paper's own number."""
 
+import copy
 import csv
-import importlib.util
 import shlex
+from collections import Counter
 from functools import cache
-from pathlib import Path
 
 import pytest
 import speechbrain as sb
 import torch
-from conftest import RECIPES, ROOT, TINY
+from conftest import RECIPES, ROOT, TINY, run, tiny
 
-from speechbrain_ser import experiment, phases
+from speechbrain_ser import best, experiment, phases
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.data import ShuffledBatches, UnderSampledBatches
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.losses import ArcFace
+from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
 
 FILES = sorted(RECIPES.glob("*/RESULTS.csv"))
@@ -32,27 +33,31 @@ PARK = [
 IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 
 
-def resolve(script: Path, words: list[str]) -> dict:
-    """The resolved settings of a command line of a recipe, as a run with a corpus makes them."""
-    hparams_file, _, given = sb.parse_arguments(words)
-    path = experiment.find_yaml(hparams_file, script)
-    return hp.resolve(experiment.read_settings(path, hp.command_line(given)), path)
+@cache
+def read(script: str, hparams: str, overrides: str):
+    """The tree of a row's command, not yet resolved, and its yaml."""
+    hparams_file, _, given = sb.parse_arguments([hparams, *shlex.split(overrides)])
+    path = experiment.find_yaml(hparams_file, ROOT / script)
+    return experiment.read_settings(path, hp.command_line(given)), path
 
 
 @cache
-def _settings(script: str, hparams: str, overrides: str):
-    return resolve(ROOT / script, [hparams, *shlex.split(overrides)])
+def resolve(script: str, hparams: str, overrides: str):
+    """The resolved settings of a command, as a run with a corpus makes them."""
+    return hp.resolve(*read(script, hparams, overrides))
+
+
+def command_of(row: dict) -> tuple[str, str, str]:
+    return row["script"], row["hparams"], row["overrides"]
 
 
 def settings_of(row: dict):
-    return _settings(row["script"], row["hparams"], row["overrides"])
+    return resolve(*command_of(row))
 
 
 def paper(item: str, row: str, protocol: str = "honest") -> tuple[str, str]:
     """The one row's WA and UA of the paper."""
-    (found,) = [
-        r for r in PARK if (r["item"], r["row"], r["protocol"]) == (item, row, protocol)
-    ]
+    (found,) = [r for r in PARK if (r["item"], r["row"], r["protocol"]) == (item, row, protocol)]
     return found["paper_WA"], found["paper_UA"]
 
 
@@ -94,7 +99,7 @@ def test_every_row_resolves_and_says_its_corpus_and_protocol(row):
 @pytest.mark.parametrize("overrides", ["--block 1", "--reader '{test_windw: random}' --betta 1"])
 def test_an_unknown_setting_would_be_noticed(overrides):
     with pytest.raises(InputError, match="there is no setting"):
-        _settings("recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml", overrides)
+        resolve("recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml", overrides)
 
 
 def test_an_output_folder_has_one_setting_and_a_seed_and_fold_of_its_own():
@@ -104,43 +109,129 @@ def test_an_output_folder_has_one_setting_and_a_seed_and_fold_of_its_own():
         known = folders.setdefault(settings["output_folder"], hp.plain(settings))
         assert hp.differences(known, hp.plain(settings)) == [], row
         assert settings["output_folder"].endswith("/fold1/1000")
-    assert len(folders) == 32
+    repeated = 4 + 1 + 1  # Table 3 in Table 6; fused k = 4 in Tables 5 and 6 and Fig. 7a
+    assert len(folders) == len(PARK) - repeated
 
 
 @pytest.mark.parametrize("row", PARK, ids=IDS)
 def test_the_phases_that_a_row_starts_from_are_rows(row):
     """What a run with a missing phase tells the user to run makes exactly the row's settings."""
     settings = settings_of(row)
-    overrides = hp.command_line(sb.parse_arguments([row["hparams"], *words_of(row)])[2])
+    given = hp.command_line(sb.parse_arguments([row["hparams"], *shlex.split(row["overrides"])])[2])
     for phase in settings["phases"].values():
         earlier = row_with_best(phase["best"])
-        assert earlier["protocol"] == row["protocol"] or not earlier["overrides"], row
-        script, *words = phases.command(phase, settings, overrides, ROOT / row["script"])
-        told = resolve((RECIPES / phase["recipe"].split()[0]).resolve(), words)
-        assert script.endswith(phase["recipe"].split()[0])
+        _, *words = phases.command(phase, settings, given, ROOT / row["script"])
+        script, hparams_file = phase["recipe"].split()
+        assert words[0] == hparams_file
+        told = resolve(f"recipes/{script}", hparams_file, shlex.join(words[1:]))
         assert hp.differences(hp.plain(settings_of(earlier)), hp.plain(told)) == []
 
 
-def words_of(row: dict) -> list[str]:
-    return shlex.split(row["overrides"])
-
-
 def small(row: dict):
-    """The row's settings with a network of a few thousand weights and all targets known."""
-    settings = settings_of(row)
-    tree = hp.load_tree(hp.dump(settings))
-    text = (ROOT / row["script"]).parent.joinpath(row["hparams"]).read_text()
-    tree = experiment.read_settings(
-        experiment.find_yaml(row["hparams"], ROOT / row["script"]),
-        hp.command_line(sb.parse_arguments([row["hparams"], *words_of(row)])[2]),
-    )
+    """The row's settings with a network of a few thousand weights, every target known."""
+    shared, path = read(*command_of(row))
+    tree = copy.deepcopy(shared)
     changes = {"dim": 16, "channels": [16] * 5, "attention_channels": 8, "encoder": TINY}
-    hp.override(tree, {key: value for key, value in changes.items() if f"\n{key}:" in text})
+    hp.override(tree, {key: value for key, value in changes.items() if tree.get(key)})
     named = {"emotion": ["angry", "happy", "sad", "neutral"], "speaker": ["a", "b", "c"]}
-    hp.override(tree, {"targets": {field: named[field] for field in settings["targets"]}})
-    networks = {
-        name: small(row_with_best(phase["best"]))["model"]
-        for name, phase in settings["phases"].items()
+    hp.override(tree, {"targets": {field: named[field] for field in tree["targets"]}})
+    for name, phase in settings_of(row)["phases"].items():
+        earlier = small(row_with_best(phase["best"]))
+        hp.override(tree, {name: hp.bare(earlier["model"])})
+    return hp.resolve(tree, path)
+
+
+def build(settings) -> dict:
+    """The row's own objects: an earlier phase's overrides are for another command."""
+    others = ("phases", "emotion_overrides")
+    return hp.build({key: value for key, value in settings.items() if key not in others})
+
+
+@pytest.mark.parametrize("row", PARK, ids=IDS)
+def test_every_row_builds_what_it_says(row):
+    built = build(small(row))
+    model, criterion = built["model"].train(), built["criterion"]
+    arcface = "cross-entropy" not in row["row"]
+    assert isinstance(criterion, ArcFace if arcface else torch.nn.CrossEntropyLoss)
+    assert isinstance(model.head, CosineHead if arcface else LinearHead)
+    complete = row["row"].endswith("complete") or row["row"].endswith("complete data")
+    balanced = row["corpus"] == "iemocap" and not complete
+    assert built["batches"] is (UnderSampledBatches if balanced else ShuffledBatches)
+    emotion = getattr(model, "emotion", model)
+    if "k = " in row["row"]:
+        assert len(emotion.pooling.blocks) == int(row["row"].split("k = ")[1])
+    speech, lens = torch.randn(2, 4000), torch.tensor([1.0, 0.75])
+    loss = criterion(model(speech, lens), torch.tensor([0, 2]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    learning = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    if "fused" in row["row"]:
+        regime = {"b": "arcface", "c": "all"}.get(row["item"].removeprefix("Fig. 7"), "frozen")
+        assert model.regime == regime
+        assert ("speaker" in learning) == (regime != "frozen")
+        beta = row["row"].partition("beta = ")[2]
+        assert not beta or built["beta"] == float(beta)
+    published = row["protocol"] == "replication"
+    assert built["reader"].test_window == ("random" if published else "centre")
+    paddings = {part.padding for part in model.modules() if isinstance(part, Encoder)}
+    assert paddings <= {"as_published" if published else "exact"}
+    assert getattr(model, "frozen_dropout", published) == published
+
+
+def test_a_published_speaker_network_is_trained_with_1_head_and_used_with_4():
+    rows = {(row["row"], row["protocol"]): row for row in PARK}
+    speaker = build(small(rows["speaker, ArcFace", "replication"]))["model"]
+    fused = small(rows["fused, ArcFace, k = 4", "replication"])
+    used = build(fused)["model"].speaker
+    assert (speaker.pooling.attention.num_heads, used.pooling.attention.num_heads) == (1, 4)
+
+
+def test_overrides_of_an_earlier_phase_may_hold_classes(runs, tmp_path):
+    """The cross-entropy row of fusion, k = 1, with the earlier phases already there."""
+    rows = {row["row"]: row for row in PARK if row["item"] == "Table 6"}
+    short = ["--max_epochs", "1"]
+    for row in ("emotion, cross-entropy, k = 1", "fused, cross-entropy, k = 1"):
+        yaml = RECIPES / "IEMOCAP" / rows[row]["hparams"]
+        row_words = shlex.split(rows[row]["overrides"])
+        phases_words = ["--speaker_best", f"{runs}/speaker/fold1/1000/best"]
+        own = phases_words if row.startswith("fused") else []
+        run(yaml, tiny(yaml, tmp_path, *row_words, *own, *short))
+    tree = best.description(tmp_path / "fusion_ce_k1/fold1/1000/best")
+    assert hp.tag_of(tree["model"]["emotion"]["head"]).endswith(".LinearHead")
+
+
+def test_numbers_of_the_paper():
+    assert paper("Table 2", "speaker, cross-entropy") == ("87.98", "87.19")
+    assert paper("Table 2", "speaker, ArcFace") == ("93.89", "94.22")
+    assert paper("Table 3", "emotion, ArcFace, k = 2") == ("70.26", "71.14")
+    assert paper("Table 5", "fused; pretraining complete, fine-tuning under-sampled") == (
+        "70.86",
+        "71.84",
+    )
+    assert paper("Table 6", "emotion, cross-entropy, k = 3") == ("68.96", "70.45")
+    assert paper("Table 6", "fused, cross-entropy, k = 1") == ("70.14", "70.91")
+    assert paper("Table 6", "fused, ArcFace, k = 3") == ("70.03", "71.74")
+    assert paper("Table 6", "fused, ArcFace, k = 4", "replication") == ("72.14", "72.97")
+    assert paper("Fig. 7b", "fused, ArcFace fine-tuned, beta = 1.5") == ("70.84", "71.92")
+    assert paper("Fig. 7c", "fused, all fine-tuned, beta = 0.5") == ("71.18", "72.08")
+
+
+def test_equal_rows_of_two_tables_have_equal_numbers():
+    """Tables 3, 5 and 6 and Fig. 7 share runs: one command, one result."""
+    known: dict[tuple, tuple] = {}
+    for row in PARK:
+        numbers = tuple(row[c] for c in COLUMNS if "WA" in c or "UA" in c)
+        assert known.setdefault(command_of(row), numbers) == numbers, row
+
+
+def test_how_many_rows_each_table_has():
+    items = Counter(row["item"] for row in PARK if row["paper_WA"] and row["protocol"] == "honest")
+    assert items == {
+        "Table 2": 2,
+        "Table 3": 4,
+        "Table 5": 4,
+        "Table 6": 16,
+        "Fig. 7a": 1,
+        "Fig. 7b": 3,
+        "Fig. 7c": 3,
     }
-    hp.override(tree, {name: hp.bare(network) for name, network in networks.items()})
-    return hp.resolve(tree, experiment.find_yaml(row["hparams"], ROOT / row["script"]))
