@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,10 +10,9 @@ from pathlib import Path
 import filelock
 import speechbrain as sb
 
-from speechbrain_ser import best, data, phases, report, splits
+from speechbrain_ser import best, command_line, data, phases, report, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.brain import AtomicCheckpointer, EarlyStop, SerBrain
-from speechbrain_ser.corpora import mini
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
@@ -42,7 +39,7 @@ def run(brain_class: type[SerBrain]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
     try:
         if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
-            print(help_text(script))
+            print(command_line.help_text(script))
         else:
             run_once(brain_class, script, sys.argv[1:])
     except InputError as error:
@@ -53,29 +50,13 @@ def run(brain_class: type[SerBrain]) -> None:
         sys.exit(130)
 
 
-def help_text(script: Path) -> str:
-    """The script's docstring, and the settings of its yaml files with their comments."""
-    lines = [sys.modules["__main__"].__doc__.strip()]
-    for path in sorted((script.parent / "hparams").glob("*.yaml")):
-        text = path.read_text()
-        if script.name in text:
-            lines += ["", f"settings of hparams/{path.name}, each also --setting VALUE:"]
-            lines += [f"  {line}" for line in text.splitlines() if re.match(r"\w+: [^!]", line)]
-    lines += [
-        "",
-        "--corpus iemocap, ravdess, voxceleb1 or table; --mini True for a trial without data;",
-    ]
-    lines += ["and SpeechBrain's run options: --device, --precision, --noprogressbar, ..."]
-    return "\n".join(lines)
-
-
 def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
     """One run, or the rest of one that was interrupted, or nothing if it is complete."""
     hparams_file, run_opts, given = sb.parse_arguments(arguments)
-    path = find_yaml(hparams_file, script)
+    path = command_line.find_yaml(hparams_file, script)
     overrides = hp.command_line(given)
     passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
-    tree = read_settings(path, overrides)
+    tree = command_line.read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
     if run_opts.debug:  # a few batches of it are not the run
         tree["results"] = f"{tree['results']}/debug"
@@ -153,41 +134,6 @@ def fit_and_test(
     labels = list(hparams["targets"][main_target])
     best.export(folder / "best", settings, brain.modules.model, labels, seen, results)
     report.complete(folder)
-
-
-def find_yaml(name: str, script: Path) -> Path:
-    """The hparams file: relative to the working folder, else to the script."""
-    for path in (Path(name), script.parent / name):
-        if path.is_file():
-            return path.resolve()
-    known = ", ".join(f"hparams/{p.name}" for p in sorted(script.parent.glob("hparams/*.yaml")))
-    raise InputError(f"there is no hparams file {name}: use one of {known}")
-
-
-def read_settings(path: Path, overrides: Mapping) -> Mapping:
-    """The yaml with its corpus, the mini preset if it applies, and the command line's overrides."""
-    tree = hp.read(path, overrides.get("corpus"))
-    corpus = hp.corpus_stem(tree)
-    given = overrides.get("data_folder")
-    if overrides.get("mini") and given:
-        raise InputError("--mini True makes its own speech: leave out --data_folder, or --mini")
-    data_folder = given or os.environ.get(f"SER_{corpus.upper()}")
-    if overrides.get("mini", not data_folder and corpus in mini.LAYOUTS):
-        if "mini" not in overrides:
-            logger.info(
-                "No data_folder is given (--data_folder PATH or SER_%s): THIS IS THE MINI PRESET, "
-                "a small network on synthesised speech. Its numbers say nothing about %s.",
-                corpus.upper(),
-                corpus,
-            )
-        preset = hp.load_tree((path.parents[2] / "common" / "mini.yaml").read_text())
-        hp.override(tree, preset["all"])
-        hp.override(tree, preset[tree["experiment"]])
-        tree["corpus"]["expected"] = None
-        data_folder = str(mini.make(corpus))
-    hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
-    tree["data_folder"] = data_folder
-    return tree
 
 
 def corpus_name(settings: Mapping) -> str:
