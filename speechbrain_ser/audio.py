@@ -25,7 +25,7 @@ def duration(path: str | Path) -> float:
         raise InputError(f"{path}: no such file")
     try:
         info = soundfile.info(str(path), verbose=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: *.raw
         raise InputError(
             f"{path} ({path.stat().st_size} bytes) is not an audio file that libsndfile reads "
             f"({error}): convert it to wav or flac, or fetch it again"
@@ -74,16 +74,22 @@ class SpeechReader:
         self.train_window = train_window
         self.test_window = test_window
         self.normalise = normalise
+        self.epoch = 0  # training's random windows depend on it and on the file's name alone
 
     def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
         """The speech of one file, [time]; `training` chooses between the two windows."""
-        duration(path)
+        seconds = duration(path)
         try:
             samples, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise InputError(
                 f"{path} breaks off while decoding ({error}): fetch it again"
             ) from None
+        if len(samples) != round(seconds * sample_rate):
+            raise InputError(
+                f"{path} is truncated: its header promises {seconds:.2f} s and "
+                f"{len(samples) / sample_rate:.2f} s are there, fetch it again"
+            )
         return self.prepare(torch.from_numpy(samples.T), sample_rate, training, name=str(path))
 
     def prepare(
@@ -123,9 +129,9 @@ class SpeechReader:
         spare = len(speech) - longest
         window = self.train_window if training else self.test_window
         if window == "random":
-            # evaluation has no hidden state: the same file always gives the same window
-            draw = random if training else random.Random(Path(name).name)
-            start = draw.randint(0, spare)
+            # no hidden state: the same in any process, and in evaluation in any epoch
+            epoch = self.epoch if training else ""
+            start = random.Random(f"{epoch}{Path(name).name}").randint(0, spare)
         else:
             start = spare // 2 if window == "centre" else 0
         return speech[start : start + longest]

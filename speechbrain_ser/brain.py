@@ -1,5 +1,6 @@
 """What every recipe's Brain shares: evaluation records, stopping, choosing and keeping the best."""
 
+import contextlib
 import json
 import logging
 import math
@@ -54,6 +55,7 @@ class SerBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             # an epoch's randomness depends on its number alone, so that a resumed run repeats it
             sb.utils.seed_everything(self.hparams.seed + epoch, verbose=False)
+            self.hparams.reader.epoch = self.hparams.seed + epoch
             self.epoch_lr = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.epoch_lr
@@ -62,6 +64,10 @@ class SerBrain(sb.Brain):
         last = self.step == len(self.train_sampler)
         if last and not should_step:  # SpeechBrain would drop an epoch's incomplete accumulation
             self.optimizers_step()
+
+    def update_average(self, loss, avg_loss):
+        """The running mean; SpeechBrain's leaves out what is not finite, and begins with 0."""
+        return avg_loss + (float(loss) - avg_loss) / self.step
 
     def init_optimizers(self):
         """One group of all trained parameters: SpeechBrain clips the first group only."""
@@ -82,8 +88,8 @@ class SerBrain(sb.Brain):
         predictions = self.logits.argmax(dim=1).tolist()
         self.scores = metrics.score(self.records["target"], predictions, labels)
         if stage == sb.Stage.VALID:
+            stop.update(epoch, self.stage_loss)  # first: the checkpoint holds its state
             self.keep(epoch)
-            stop.update(epoch, self.stage_loss)
 
     def keep(self, epoch: int) -> None:
         """Log the epoch and checkpoint it; the best and the latest checkpoints are kept."""
@@ -112,7 +118,8 @@ class SerBrain(sb.Brain):
     def selection_score(self) -> float:
         """Higher is better: the validation's WA, UA, F1 or minus its loss, by `select_by`."""
         select_by = self.hparams.select_by
-        return -self.stage_loss if select_by == "loss" else self.scores[select_by]
+        score = -self.stage_loss if select_by == "loss" else self.scores[select_by]
+        return -math.inf if math.isnan(score) else score
 
     def predictions(self) -> list[dict]:
         """A row per evaluated utterance: id, target, prediction and a probability per label."""
@@ -131,7 +138,8 @@ class SerBrain(sb.Brain):
         if best is None:
             raise InputError(f"{self.hparams.output_folder} has no checkpoint to test: train first")
         self.best_epoch = best.meta["epoch"]
-        torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
+        with naming(best):
+            torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
 
 
 def importance(checkpoint) -> tuple[float, int]:
@@ -198,11 +206,18 @@ class AtomicCheckpointer(Checkpointer):
             self.checkpoints_dir = whole
 
     def load_checkpoint(self, checkpoint):
-        try:
+        with naming(checkpoint):
             super().load_checkpoint(checkpoint)
-        except Exception as error:  # a damaged file fails in as many ways as there are formats
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{checkpoint.path} is damaged ({reason}): delete that folder, and the same "
-                "command goes on from the checkpoint before it"
-            ) from error
+
+
+@contextlib.contextmanager
+def naming(checkpoint):
+    """InputError with the checkpoint's name, where loading it fails."""
+    try:
+        yield
+    except Exception as error:  # a damaged file fails in as many ways as there are formats
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{checkpoint.path} is damaged ({reason}): delete that folder, and the same "
+            "command goes on from the checkpoint before it"
+        ) from error

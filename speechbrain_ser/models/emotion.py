@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoder import keep_frozen
 from speechbrain_ser.models.pooling import check_dim
 
 
@@ -79,7 +80,7 @@ class FusionNetwork(nn.Module):
             speaker.pooling.set_heads(speaker_heads)
         for network in (speaker, emotion):
             if hasattr(network.encoder, "model"):
-                network.encoder.model.config.layerdrop = layerdrop
+                network.encoder.layerdrop = layerdrop
         self.regime = regime
         self.frozen_dropout = frozen_dropout
         self.frozen_parts = frozen[regime]
@@ -93,7 +94,7 @@ class FusionNetwork(nn.Module):
     def train(self, mode: bool = True) -> "FusionNetwork":
         super().train(mode)
         for part in self.frozen_parts:
-            part.train(mode and self.frozen_dropout)
+            keep_frozen(part, dropout=self.frozen_dropout)
         return self
 
     def represent(

@@ -77,33 +77,39 @@ class Encoder(nn.Module):
             attention_dropout=attention_dropout,
             activation_dropout=activation_dropout,
             feat_proj_dropout=projection_dropout,
-            layerdrop=layerdrop,
+            conformer_conv_dropout=hidden_dropout,
+            layerdrop=0.0,  # Hugging Face's would drop frozen blocks too; see _drop
             apply_spec_augment=time_mask > 0 or feature_mask > 0,
             mask_time_prob=time_mask,
             mask_feature_prob=feature_mask,
         )
         self.dim = self.model.config.hidden_size
-        self.one_by_one = padding == "exact" and self.model.config.model_type not in BATCHED
+        config = self.model.config
+        self.one_by_one = padding == "exact" and (
+            config.model_type not in BATCHED or getattr(config, "conv_pos_batch_norm", False)
+        )
         if getattr(self.model.config, "feat_extract_norm", "layer") == "group":
             first = self.model.feature_extractor.conv_layers[0]
             first.layer_norm = ValidGroupNorm(first.layer_norm)
+        self.layerdrop = layerdrop
+        for block in self.blocks:
+            block.register_forward_hook(self._drop)
         self.freeze(frozen)
 
     def freeze(self, frozen: str | int) -> None:
         """Choose the frozen parts anew; see the class."""
-        below = [self.model.feature_projection, self.model.encoder.pos_conv_embed]
+        encoder = self.model.encoder
+        below = [self.model.feature_projection, encoder.pos_conv_embed, encoder.dropout]
         if frozen == "none":
             parts = []
         elif frozen == "cnn":
             parts = [self.model.feature_extractor]
         elif frozen == "all":
             parts = [self.model]
-        elif isinstance(frozen, int) and 0 <= frozen <= len(self.blocks):
+        elif type(frozen) is int and 0 <= frozen <= len(self.blocks):  # True is none
             parts = [self.model.feature_extractor, *below, *self.blocks[:frozen]]
-            if not getattr(
-                self.model.config, "do_stable_layer_norm", False
-            ):  # there the norm stands below block 1
-                parts.append(self.model.encoder.layer_norm)
+            if not self.norm_on_top:
+                parts.append(encoder.layer_norm)
         else:
             raise InputError(
                 f"frozen is {frozen!r}: use none, cnn, all, or 0 to {len(self.blocks)} blocks"
@@ -112,6 +118,8 @@ class Encoder(nn.Module):
         self.requires_grad_(True)
         for part in parts:
             part.requires_grad_(False)
+        if type(frozen) is int and hasattr(self.model, "masked_spec_embed"):
+            self.model.masked_spec_embed.requires_grad_(False)
         # Hugging Face makes the convolutions' input require a gradient unless told so
         self.model.feature_extractor._requires_grad = self.model.feature_extractor not in parts
         if self.is_frozen:
@@ -123,15 +131,26 @@ class Encoder(nn.Module):
         return self.model.encoder.layers
 
     @property
+    def norm_on_top(self) -> bool:
+        """Whether the encoder's own norm follows the last block, rather than precede the first."""
+        config = self.model.config
+        conformer = config.model_type == "wav2vec2-conformer"
+        return conformer or getattr(config, "do_stable_layer_norm", False)
+
+    @property
     def is_frozen(self) -> bool:
         return self.model in self.frozen_parts
 
     def train(self, mode: bool = True) -> "Encoder":
         super().train(mode)
-        if not self.frozen_dropout:
-            for part in self.frozen_parts:
-                part.eval()
+        for part in self.frozen_parts:
+            keep_frozen(part, dropout=self.frozen_dropout)
         return self
+
+    def _drop(self, block: nn.Module, inputs: tuple, output: torch.Tensor | tuple):
+        """LayerDrop: now and then a trained block's output is its input."""
+        if block.training and self.layerdrop > 0 and torch.rand([]) < self.layerdrop:
+            return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
 
     def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
         """Samples -> frames, by the convolutions' own arithmetic."""
@@ -152,9 +171,12 @@ class Encoder(nn.Module):
             if self.padding == "as_published":
                 return self.model(speech).last_hidden_state
             samples = num_samples(speech, lens)  # [batch]
-            if self.one_by_one and len(speech) > 1:
-                alone = [self.model(item).last_hidden_state[0] for item in trim(speech, samples)]
-                return nn.utils.rnn.pad_sequence(alone, batch_first=True)
+            if self.one_by_one:
+                frames = int(self.num_frames(torch.tensor(speech.shape[1])))
+                alone = [self.model(item).last_hidden_state for item in trim(speech, samples)]
+                return torch.cat(
+                    [nn.functional.pad(a, (0, 0, 0, frames - a.shape[1])) for a in alone]
+                )
             with self._first_norm_over(samples, speech.shape[1]):
                 valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
                 return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
@@ -165,21 +187,23 @@ class Encoder(nn.Module):
         Layer 0 is the feature projection, before the positional convolution; the last one is what
         forward returns. LayerDrop is off here: a dropped layer would leave a gap in the stack.
         """
-        if self.one_by_one and len(speech) > 1:
+        samples = num_samples(speech, lens)
+        if self.one_by_one and (len(speech) > 1 or samples[0] < speech.shape[1]):
             whole = torch.ones(1, device=speech.device)
-            alone = [self.layers(item, whole) for item in trim(speech, num_samples(speech, lens))]
-            frames_first = [item[:, 0].transpose(0, 1) for item in alone]  # [frame, layer, dim]
-            return nn.utils.rnn.pad_sequence(frames_first).permute(2, 1, 0, 3)
+            frames = int(self.num_frames(torch.tensor(speech.shape[1])))
+            alone = [self.layers(item, whole) for item in trim(speech, samples)]
+            padded = [nn.functional.pad(a, (0, 0, 0, frames - a.shape[2])) for a in alone]
+            return torch.cat(padded, dim=1)
         collected = []
         hooks = [
             module.register_forward_hook(lambda _, __, output: collected.append(first(output)))
             for module in (self.model.feature_projection, *self.blocks)
         ]
-        layerdrop, self.model.config.layerdrop = self.model.config.layerdrop, 0.0
+        layerdrop, self.layerdrop = self.layerdrop, 0.0
         try:
             frames = self.forward(speech, lens)
         finally:
-            self.model.config.layerdrop = layerdrop
+            self.layerdrop = layerdrop
             for hook in hooks:
                 hook.remove()
         return torch.stack([*collected[:-1], frames])
@@ -239,6 +263,13 @@ class ValidGroupNorm(nn.Module):
         return nn.functional.group_norm(features, self.groups, self.weight, self.bias, self.eps)
 
 
+def keep_frozen(part: nn.Module, dropout: bool) -> None:
+    """Eval mode for a frozen part in training; with `dropout`, for its batch statistics only."""
+    for module in part.modules() if dropout else [part]:
+        if not dropout or isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
 def first(output: torch.Tensor | tuple) -> torch.Tensor:
     """A module's output, or the first of its outputs."""
     return output[0] if isinstance(output, tuple) else output
@@ -257,15 +288,30 @@ def load_model(source: str | Mapping, **settings: float | bool) -> nn.Module:
         if not hasattr(config, "conv_stride"):
             raise InputError(f"{source} is a {config.model_type}, not a wav2vec 2.0-like encoder")
         for name, value in settings.items():
-            setattr(config, name, value)
-        if pretrained:
-            return AutoModel.from_pretrained(source, config=config)
-        return AutoModel.from_config(config)
+            if hasattr(config, name):
+                setattr(config, name, value)
+        config.dtype = torch.float32
+        if not pretrained:
+            model = AutoModel.from_config(config)
+        else:
+            model, found = AutoModel.from_pretrained(
+                source, config=config, dtype=torch.float32, output_loading_info=True
+            )
+            # Hugging Face fills what a checkpoint lacks with random numbers
+            if missing := sorted(set(found["missing_keys"]) - {"masked_spec_embed"}):
+                raise InputError(
+                    f"encoder {source} lacks {len(missing)} weights of its config "
+                    f"({', '.join(missing[:2])} ...): fetch it again, or correct its config.json"
+                )
+        if not hasattr(model, "feature_extractor"):
+            name = "the encoder in the yaml" if isinstance(source, Mapping) else source
+            raise InputError(f"{name} is a {config.model_type}, not a wav2vec 2.0-like encoder")
+        return model
     except InputError:
         raise
     except Exception as error:  # whatever a foreign config or checkpoint provokes
         name = "config in the yaml" if isinstance(source, Mapping) else source
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"encoder {name} does not load ({reason}): give a hub id, a folder with "
             "config.json and weights, or a config.json for random weights"

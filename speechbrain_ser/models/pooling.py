@@ -31,6 +31,8 @@ class AttentionMaxPooling(nn.Module):
 
     def set_heads(self, heads: int) -> None:
         """Use the same weights with another number of heads (Park 2023 trains 1 and uses 4)."""
+        if heads < 1 or self.attention.embed_dim % heads:
+            raise InputError(f"{heads} heads do not divide {self.attention.embed_dim} dimensions")
         self.attention.num_heads = heads
         self.attention.head_dim = self.attention.embed_dim // heads
 

@@ -69,9 +69,10 @@ class EcapaNetwork(nn.Module):
 
     def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
-        if not self.encoder.training and len(speech) > 1:
+        samples = num_samples(speech, lens)
+        if not self.encoder.training and (len(speech) > 1 or samples[0] < speech.shape[1]):
             alone = lens.new_ones(1)
-            items = trim(speech, num_samples(speech, lens))
+            items = trim(speech, samples)
             return torch.cat([self.embed(item, alone) for item in items])
         bands = self.normalisation(self.features(speech), lens)  # [batch, frame, 80]
         return self.encoder(bands, lens).squeeze(1)

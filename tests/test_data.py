@@ -1,0 +1,224 @@
+"""Batches of Park 2023's table, numbers of targets, loaders."""
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser.data import (
+    UNKNOWN,
+    ShuffledBatches,
+    UnderSampledBatches,
+    make_dataset,
+    make_loader,
+)
+from speechbrain_ser.errors import InputError
+
+# of five folds: angry, happy, sad, neutral; utterances, batches and batches of 7 per epoch of the
+# under-sampled data, optimizer steps per epoch, batches of the complete data
+PARK = [
+    ((699, 1183, 715, 1149), 2796, 466, 0, 117, 625),
+    ((788, 1131, 709, 1168), 2836, 472, 4, 118, 633),
+    ((707, 1194, 623, 1232), 2492, 415, 2, 104, 626),
+    ((620, 1177, 785, 1294), 2480, 413, 2, 104, 646),
+    ((765, 1026, 671, 1156), 2684, 447, 2, 112, 603),
+]
+EMOTIONS = ["angry", "happy", "sad", "neutral"]
+
+
+def targets_of(sizes, seed=0) -> list[str]:
+    targets = [e for e, size in zip(EMOTIONS, sizes, strict=True) for _ in range(size)]
+    random.Random(seed).shuffle(targets)
+    return targets
+
+
+@pytest.mark.parametrize(("sizes", "utterances", "number", "of_seven", "steps", "complete"), PARK)
+def test_park_2023_s_epochs(sizes, utterances, number, of_seven, steps, complete):
+    targets = targets_of(sizes)
+    batches = UnderSampledBatches(targets, batch_size=6, seed=1000)
+    epoch = list(batches)
+    assert len(batches) == len(epoch) == number
+    assert Counter(map(len, epoch)) == Counter({6: number - of_seven, 7: of_seven}) - Counter()
+    assert math.ceil(len(epoch) / 4) == steps
+    drawn = [i for batch in epoch for i in batch]
+    assert len(drawn) == len(set(drawn)) == utterances  # without replacement
+    assert set(Counter(targets[i] for i in drawn).values()) == {min(sizes)}
+    shuffled = ShuffledBatches(targets, batch_size=6, seed=1000)
+    epoch = list(shuffled)
+    assert len(shuffled) == len(epoch) == complete
+    assert sorted(i for batch in epoch for i in batch) == list(range(sum(sizes)))
+    assert [len(batch) for batch in epoch[:-1]] == [6] * (complete - 1)
+
+
+def test_voxceleb_s_epoch():
+    batches = ShuffledBatches(["speaker"] * 138_361, batch_size=16, seed=1000)
+    assert len(batches) == 8_648
+    assert math.ceil(len(batches) / 2) == 4_324
+
+
+@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches])
+def test_an_epoch_s_order_depends_on_seed_and_epoch_alone(sampler):
+    targets = targets_of((30, 40, 20, 25))
+
+    def epoch_of(seed, epoch):
+        batches = sampler(targets, batch_size=6, seed=seed)
+        batches.set_epoch(epoch)
+        random.random()  # other users of random do not matter
+        return list(batches)
+
+    assert epoch_of(1000, 3) == epoch_of(1000, 3)
+    assert epoch_of(1000, 3) != epoch_of(1000, 4)
+    assert epoch_of(1000, 3) != epoch_of(2000, 3)
+    batches = sampler(targets, batch_size=6, seed=1000)
+    assert list(batches) == list(batches), "the same epoch, twice"
+    for epoch in (1, 2, 3):
+        batches.set_epoch(epoch)
+        state = random.getstate()
+        order = list(batches)
+        assert random.getstate() == state, "it leaves the global generator alone"
+    assert order == epoch_of(1000, 3), "an earlier epoch leaves nothing behind"
+
+
+def test_epochs_draw_different_members_of_the_larger_classes():
+    targets = targets_of((50, 500, 50, 50))
+    batches = UnderSampledBatches(targets, batch_size=6, seed=0)
+    seen = set()
+    for epoch in range(40):
+        batches.set_epoch(epoch)
+        seen |= {i for batch in batches for i in batch}
+    assert len(seen) > 0.95 * len(targets)
+
+
+def test_batches_are_shuffled_over_the_classes():
+    targets = targets_of((60, 60, 60, 60), seed=1)
+    mixed = [len({targets[i] for i in batch}) for batch in UnderSampledBatches(targets, 6, 0)]
+    assert sum(mixed) / len(mixed) > 2.5
+
+
+def test_fewer_utterances_than_a_batch():
+    assert len(list(UnderSampledBatches(["a", "b", "b"], 6, 0))) == 1
+    assert [len(batch) for batch in UnderSampledBatches(["a", "b", "b"], 6, 0)] == [2]
+    assert [len(batch) for batch in ShuffledBatches(["a", "b", "b"], 6, 0)] == [3]
+
+
+@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches])
+@pytest.mark.parametrize("batch_size", [0, -6])
+def test_a_batch_of_nothing_is_refused(sampler, batch_size):
+    with pytest.raises(InputError, match=f"batch_size is {batch_size}"):
+        sampler(["a", "b"], batch_size, 0)
+
+
+# datasets and loaders
+
+RATE = 16_000
+
+
+@pytest.fixture
+def part(tmp_path) -> dict:
+    """Ten recordings of different lengths, in which no two samples are the same."""
+    entries = {}
+    for i in range(10):
+        samples = np.linspace(-0.9, 0.9, RATE // 10 + 100 * i, dtype="float32")
+        soundfile.write(tmp_path / f"{i}.wav", samples, RATE, subtype="FLOAT")
+        entries[f"utt{i}"] = {
+            "wav": str(tmp_path / f"{i}.wav"),
+            "duration": len(samples) / RATE,
+            "emotion": EMOTIONS[i % 4],
+            "speaker": "FM"[i % 2],
+        }
+    return entries
+
+
+TARGETS = {"emotion": EMOTIONS, "speaker": ["M"]}
+
+
+def test_items(part):
+    dataset = make_dataset(part, SpeechReader(), TARGETS)
+    assert len(dataset) == 10
+    for i, item in enumerate(dataset):
+        assert list(item) == ["id", "speech", "emotion_id", "speaker_id"]
+        assert item["id"] == f"utt{i}"
+        assert item["speech"].shape == (RATE // 10 + 100 * i,)
+        assert item["emotion_id"] == i % 4
+        assert item["speaker_id"] == (0 if i % 2 else UNKNOWN)
+    assert UNKNOWN == -1
+
+
+def test_numbers_follow_the_order_of_the_labels(part):
+    dataset = make_dataset(part, SpeechReader(), {"emotion": EMOTIONS[::-1]})
+    assert [item["emotion_id"] for item in dataset] == [3 - i % 4 for i in range(10)]
+
+
+def test_an_unknown_main_target_names_the_utterance(part):
+    part["utt7"]["emotion"] = "calm"
+    with pytest.raises(InputError, match="utt7 has emotion 'calm', which is none of angry, happy"):
+        make_dataset(part, SpeechReader(), TARGETS)
+
+
+def test_training_chooses_the_training_window(part):
+    reader = SpeechReader(max_seconds=0.05, train_window="start", test_window="centre")
+    train, test = (make_dataset(part, reader, TARGETS, training)[9] for training in (True, False))
+    assert float(train["speech"][0]) == pytest.approx(-0.9)
+    assert float(test["speech"].mean()) == pytest.approx(0, abs=1e-3)
+
+
+def batches_of(loader) -> list[tuple]:
+    return [
+        (batch.id, batch.speech.data, batch.speech.lengths, batch.emotion_id) for batch in loader
+    ]
+
+
+def same(left, right) -> bool:
+    return len(left) == len(right) and all(
+        a[0] == b[0] and all(torch.equal(x, y) for x, y in zip(a[1:], b[1:], strict=True))
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def test_loaders_pad_and_keep_the_order(part):
+    dataset = make_dataset(part, SpeechReader(), TARGETS)
+    batches = batches_of(make_loader(dataset, workers=0, batch_size=4))
+    assert [batch[0] for batch in batches] == [
+        ["utt0", "utt1", "utt2", "utt3"],
+        ["utt4", "utt5", "utt6", "utt7"],
+        ["utt8", "utt9"],
+    ]
+    _, speech, lengths, emotion_id = batches[1]
+    assert speech.shape == (4, 2300)
+    assert (lengths * 2300).round().tolist() == [2000, 2100, 2200, 2300]
+    assert emotion_id.tolist() == [0, 1, 2, 3]
+    for row, n in zip(speech, (2000, 2100, 2200, 2300), strict=True):
+        assert row[n - 1] != 0
+        assert not row[n:].any()
+    assert same(batches, batches_of(make_loader(dataset, workers=2, batch_size=4)))
+
+
+def test_loaders_by_batches(part):
+    targets = [entry["emotion"] for entry in part.values()]
+    sampler = ShuffledBatches(targets, batch_size=3, seed=0)
+    dataset = make_dataset(part, SpeechReader(), TARGETS, training=True)
+    loaders = [make_loader(dataset, workers, batches=sampler) for workers in (0, 2)]
+    assert len(loaders[0]) == 4
+    epochs = []
+    for epoch in (1, 2):
+        sampler.set_epoch(epoch)
+        epochs.append([batches_of(loader) for loader in loaders])
+        ids = [[f"utt{i}" for i in batch] for batch in sampler]
+        assert [batch[0] for batch in epochs[-1][0]] == ids
+        assert same(*epochs[-1])
+    assert not same(epochs[0][0], epochs[1][0])
+
+
+def test_random_windows_are_the_same_in_evaluation_for_any_number_of_workers(part):
+    reader = SpeechReader(max_seconds=0.05, test_window="random")
+    dataset = make_dataset(part, reader, TARGETS)
+    passes = [batches_of(make_loader(dataset, workers, 4)) for workers in (0, 2, 0)]
+    assert same(passes[0], passes[1])
+    assert same(passes[0], passes[2])
+    starts = {round(float(row[0]), 3) for batch in passes[0] for row in batch[1]}
+    assert len(starts) > 5

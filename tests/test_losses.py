@@ -1,0 +1,120 @@
+"""ArcFace against loops in double precision, and the values that its evaluation form can take."""
+
+import math
+
+import pytest
+import torch
+
+from speechbrain_ser.losses import ArcFace
+from speechbrain_ser.models.heads import CosineHead
+
+MARGIN, SCALE = 0.3, 30.0
+
+
+def by_loops(cosines, targets, margin=MARGIN, scale=SCALE) -> float:
+    """Park 2023, eq. 6, with the authors' guard where the widened angle would pass pi."""
+    total = 0.0
+    for row, target in zip(cosines.double().tolist(), targets.tolist(), strict=True):
+        logits = [scale * cosine for cosine in row]
+        cosine = max(-1.0, min(1.0, row[target]))
+        if cosine > math.cos(math.pi - margin):
+            logits[target] = scale * math.cos(math.acos(cosine) + margin)
+        else:
+            logits[target] = scale * (cosine - margin * math.sin(margin))
+        highest = max(logits)
+        total += highest + math.log(sum(math.exp(z - highest) for z in logits)) - logits[target]
+    return total / len(cosines)
+
+
+@pytest.mark.parametrize("classes", [4, 8, 1251])
+@pytest.mark.parametrize("settings", [(0.3, 30.0), (0.0, 1.0), (0.5, 64.0)])
+def test_training_loss_by_loops(classes, settings):
+    draw = torch.Generator().manual_seed(classes)
+    cosines = 2 * torch.rand(12, classes, generator=draw) - 1
+    targets = torch.randint(classes, (12,), generator=draw)
+    loss = ArcFace(*settings).train()(cosines, targets)
+    assert float(loss) == pytest.approx(by_loops(cosines, targets, *settings), rel=1e-5)
+
+
+GUARD = math.cos(math.pi - MARGIN)
+
+
+@pytest.mark.parametrize(
+    "cosine", [-1.0, -0.99, GUARD - 1e-4, GUARD + 1e-4, -0.9, 0.0, 0.9, 0.9999, 1.0]
+)
+def test_the_target_near_the_ends(cosine):
+    cosines = torch.tensor([[cosine, -0.2, -0.3, -0.1]])
+    target = torch.tensor([0])
+    loss = ArcFace(MARGIN, SCALE).train()(cosines, target)
+    # cosines stop 1e-7 short of 1, where the angle's derivative is infinite: 30 * 4e-4 * sin(m)
+    assert float(loss) == pytest.approx(by_loops(cosines, target), abs=5e-3, rel=1e-4)
+
+
+def test_the_guard_s_numbers():
+    assert pytest.approx(-0.95534, abs=5e-6) == GUARD
+    assert MARGIN * math.sin(MARGIN) == pytest.approx(0.088656, abs=5e-7)
+    cosines = torch.tensor([[-0.97, -1.0]])
+    loss = ArcFace(MARGIN, SCALE).train()(cosines, torch.tensor([0]))
+    other, target = 30 * -1.0, 30 * (-0.97 - 0.088656)
+    assert float(loss) == pytest.approx(math.log1p(math.exp(other - target)), rel=1e-4)
+
+
+@pytest.mark.parametrize("end", [1.0, -1.0])
+def test_gradients_are_finite_at_the_ends(end):
+    cosines = torch.tensor([[end, 0.0, 0.0, 0.0]], requires_grad=True)
+    ArcFace(MARGIN, SCALE).train()(cosines, torch.tensor([0])).backward()
+    assert torch.isfinite(cosines.grad).all()
+    head = CosineHead(4, ["a", "b"])
+    embedding = (end * head.centres.weight[:1]).detach().requires_grad_()
+    ArcFace(MARGIN, SCALE).train()(head(embedding), torch.tensor([0])).backward()
+    assert torch.isfinite(embedding.grad).all()
+    assert torch.isfinite(head.centres.weight.grad).all()
+
+
+def test_the_gradient_by_differences():
+    cosines = torch.tensor([[0.2, -0.4, 0.7], [-0.97, 0.1, 0.3]], requires_grad=True)
+    targets = torch.tensor([1, 0])
+    ArcFace(0.3, 2.0).train()(cosines, targets).backward()
+    for i in range(2):
+        for c in range(3):
+            step = torch.zeros(2, 3, dtype=torch.float64)
+            step[i, c] = 1e-6
+            plain = cosines.detach().double()
+            change = by_loops(plain + step, targets, 0.3, 2.0)
+            change -= by_loops(plain - step, targets, 0.3, 2.0)
+            assert float(cosines.grad[i, c]) == pytest.approx(change / 2e-6, abs=1e-4)
+
+
+def test_evaluation_is_the_cross_entropy_of_bare_cosines():
+    draw = torch.Generator().manual_seed(0)
+    cosines = 2 * torch.rand(9, 4, generator=draw) - 1
+    targets = torch.randint(4, (9,), generator=draw)
+    loss = ArcFace(MARGIN, SCALE).eval()(cosines, targets)
+    expected = 0.0
+    for row, target in zip(cosines.tolist(), targets.tolist(), strict=True):
+        expected += math.log(sum(map(math.exp, row))) - row[target]
+    assert float(loss) == pytest.approx(expected / 9, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "classes", "loss"),
+    [
+        (1.0, 0.0, 4, 0.744),  # perfect, the other centres orthogonal
+        (1.0, -1 / 3, 4, 0.583),  # perfect, centres at the corners of a tetrahedron
+        (0.0, 0.0, 4, 1.386),  # chance
+        (-1.0, 1.0, 4, math.log(1 + 3 * math.e**2)),  # the worst
+        (0.0, 0.0, 1251, 7.13),
+        (1.0, 0.0, 1251, 6.13),
+    ],
+)
+def test_reference_values_of_the_validation_loss(right, wrong, classes, loss):
+    cosines = torch.full((1, classes), wrong)
+    cosines[0, 2] = right
+    value = ArcFace(MARGIN, SCALE).eval()(cosines, torch.tensor([2]))
+    assert float(value) == pytest.approx(loss, abs=5e-3)
+
+
+def test_half_precision_cosines_are_computed_in_single_precision():
+    cosines = torch.tensor([[0.5, -0.25, 0.125]])
+    loss = ArcFace(MARGIN, SCALE).train()
+    assert loss(cosines.bfloat16(), torch.tensor([0])) == loss(cosines, torch.tensor([0]))
