@@ -96,8 +96,8 @@ def fit_and_test(
     main_target = next(iter(settings["targets"]))
     logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
     sb.utils.seed_everything(settings["seed"], verbose=False)
-    hparams = hp.build(settings)
-    seen = phases.start(hparams, corpus, parts)
+    hparams = hp.build(phases.without(settings))
+    seen = phases.start(hparams, settings["phases"], corpus, parts)
     datasets = {
         part: data.make_dataset(entries, hparams["reader"], hparams["targets"], part == "train")
         for part, entries in parts.items()

@@ -1,6 +1,6 @@
 """A paper's phases: the networks of earlier runs as the start of the next one.
 
-A yaml lists them as `phases: {name: {best, recipe, same_corpus, overrides}}`; the network in
+A yaml lists them as `phases: {name: {best, recipe, variant, same_corpus, overrides}}`; the network in
 `best` takes the place of the yaml's empty key `name`, description and weights.
 """
 
@@ -27,7 +27,7 @@ def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Pat
 
     Raises InputError with the commands to run, in order, for phases that are missing otherwise.
     """
-    wanted = settings["phases"] or {}
+    wanted = settings["phases"]
     missing = {
         name: command(phase, settings, overrides, script) + run_options(passed)
         for name, phase in wanted.items()
@@ -59,10 +59,12 @@ def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path)
     words = [os.path.relpath(script.parents[1] / recipe), hparams_file]
     inherited = ["results"]
     if phase["same_corpus"]:
-        inherited += ["corpus", "data_folder", "split", "variant", "fold", "seed"]
+        inherited += ["corpus", "data_folder", "split", "fold", "seed"]
     options = {key: overrides[key] for key in inherited if key in overrides}
     if settings["mini"]:
         options["mini"] = True
+    if phase.get("variant"):
+        options["variant"] = phase["variant"]
     options |= phase.get("overrides") or {}
     for key, value in options.items():
         words += [f"--{key}", hp.inline(value)]
@@ -77,7 +79,14 @@ def run_options(passed: Mapping) -> list[str]:
     return words
 
 
-def start(hparams: Mapping, corpus: str, parts: Mapping[str, Mapping[str, dict]]) -> dict:
+def without(settings: Mapping) -> dict:
+    """The settings that describe this run's own objects: a phase's are for another command."""
+    return {k: v for k, v in settings.items() if k != "phases" and not k.endswith("_overrides")}
+
+
+def start(
+    hparams: Mapping, wanted: Mapping, corpus: str, parts: Mapping[str, Mapping[str, dict]]
+) -> dict:
     """Load the phases' weights; return what the finished model will have seen, phases included.
 
     Raises InputError if a phase was trained on a test utterance, or on a test speaker where the
@@ -87,7 +96,7 @@ def start(hparams: Mapping, corpus: str, parts: Mapping[str, Mapping[str, dict]]
     own = {**parts["train"], **parts["valid"]}
     speakers = {entry["speaker"] for entry in own.values()}
     seen = {corpus: {"speakers": sorted(speakers), "utterances": sorted(own)}}
-    for name, phase in (hparams["phases"] or {}).items():
+    for name, phase in wanted.items():
         best.load_weights(hparams[name], phase["best"])
         for where, known in best.trained_on(phase["best"]).items():
             leaked = set(known["utterances"]) & set(parts["test"])

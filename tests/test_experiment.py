@@ -160,7 +160,7 @@ def test_missing_phases_are_named_with_their_commands(tmp_path, monkeypatch, wit
     assert str(error.value).splitlines()[1:] == [
         f"  python recipes/VoxCeleb1/train_speaker.py hparams/speaker.yaml --results {tmp_path}/r",
         "  python recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml "
-        f"--results {tmp_path}/r --data_folder {tmp_path} --variant _k1 --fold 3 --blocks 1",
+        f"--results {tmp_path}/r --data_folder {tmp_path} --fold 3 --variant _k1 --blocks 1",
     ]
 
 

@@ -10,8 +10,9 @@ import pytest
 import speechbrain as sb
 import torch
 from conftest import RECIPES, ROOT, TINY, run, tiny
+from test_tools import tool
 
-from speechbrain_ser import best, experiment, phases
+from speechbrain_ser import best, command_line, phases
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.data import ShuffledBatches, UnderSampledBatches
 from speechbrain_ser.errors import InputError
@@ -19,6 +20,7 @@ from speechbrain_ser.losses import ArcFace
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
 
+summarize = tool("summarize")
 FILES = sorted(RECIPES.glob("*/RESULTS.csv"))
 COLUMNS = (
     "paper item row script hparams overrides protocol corpus paper_WA paper_UA paper_sd "
@@ -37,8 +39,8 @@ IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 def read(script: str, hparams: str, overrides: str):
     """The tree of a row's command, not yet resolved, and its yaml."""
     hparams_file, _, given = sb.parse_arguments([hparams, *shlex.split(overrides)])
-    path = experiment.find_yaml(hparams_file, ROOT / script)
-    return experiment.read_settings(path, hp.command_line(given)), path
+    path = command_line.find_yaml(hparams_file, ROOT / script)
+    return command_line.read(path, hp.command_line(given)), path
 
 
 @cache
@@ -86,6 +88,39 @@ def test_columns_and_cells(path):
         assert (ROOT / row["script"]).parent.joinpath(row["hparams"]).is_file()
     keys = [(r["paper"], r["item"], r["row"], r["protocol"], r["overrides"]) for r in rows]
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_the_readme_shows_the_rows(path):
+    readme = path.with_name("README.md")
+    text = readme.read_text()
+    assert summarize.rewritten(readme, path) == text
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    shown = text.partition(summarize.BEGIN)[2].partition(summarize.END)[0].splitlines()
+    for row in rows:
+        start = f"| {row['row']} | {row['paper_WA']} | {row['paper_UA']} | {row['WA']} |"
+        assert any(line.startswith(start) for line in shown), row
+        command = f"python {row['script']} {row['hparams']} {row['overrides']}".strip()
+        assert command in shown, row
+    tables = [line for line in shown if line.startswith("| ") and "---" not in line]
+    headings = [line for line in shown if line.startswith("### ")]
+    assert len(tables) == len(rows) + len(headings)
+
+
+def test_summarize_rewrites_only_between_the_marks(tmp_path):
+    header, row = ",".join(COLUMNS), "P,T,r,s.py,h.yaml,--k 1,{},c,1.00,2.00,,3.25,,,,,,,,n"
+    results, readme = tmp_path / "RESULTS.csv", tmp_path / "README.md"
+    results.write_text("\n".join([header, row.format("replication"), row.format("honest")]))
+    readme.write_text(f"above\n{summarize.BEGIN}stale{summarize.END}\nbelow\n")
+    text = summarize.rewritten(readme, results)
+    assert text.startswith("above\n") and text.endswith("\nbelow\n") and "stale" not in text
+    assert text.count("| r | 1.00 | 2.00 | 3.25 |") == 2
+    assert text.count("### P, T, replication\n") == text.count("### P, T\n") == 1
+    readme.write_text(text)
+    assert summarize.rewritten(readme, results) == text
+    readme.write_text("no marks")
+    with pytest.raises(InputError, match="README.md has no <!-- results -->"):
+        summarize.rewritten(readme, results)
 
 
 @pytest.mark.parametrize("row", PARK, ids=IDS)
