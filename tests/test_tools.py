@@ -1,0 +1,165 @@
+"""The tools: what they measure, draw and refuse."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from sklearn.metrics import silhouette_score
+
+from speechbrain_ser import best, splits
+
+
+def tool(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+benchmark = tool("benchmark")
+plot_embeddings = tool("plot_embeddings")
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of a printed markdown table, without the line under its header."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_latency_divides_a_batch_by_its_size(monkeypatch, capsys):
+    def in_100_ms_per_second_of_speech(model, speech, precision, repeats, warm_up):
+        return 100 * speech.shape[1] / 16_000, torch.zeros(1)
+
+    monkeypatch.setattr(benchmark, "measure", in_100_ms_per_second_of_speech)
+    benchmark.main(["latency", "--small", "--seconds", "3", "15", "--batches", "1", "8"])
+    header, *rows = table(capsys.readouterr().out)
+    assert header[1:5] == ["3 s, batch 1", "3 s, batch 8", "15 s, batch 1", "15 s, batch 8"]
+    assert [row[1:5] for row in rows] == [["300.00", "37.50", "1500.00", "187.50"]] * 6
+    paper = {row[0]: row[5:] for row in rows}
+    assert paper["speaker"] == ["2.52", "13.08"]
+    assert paper["emotion, k = 3"] == ["2.64", "13.84"]
+    assert paper["fused, k = 4"] == ["5.28", "27.26"]
+
+
+def test_latency_measures_every_network_and_says_how_far_bf16_is_off(capsys):
+    words = ["latency", "--small", "--seconds", "1", "--batches", "2", "--repeats", "1"]
+    benchmark.main([*words, "--warm_up", "1", "--precision", "bf16"])
+    text = capsys.readouterr().out
+    rows = table(text)[1:]
+    assert len(rows) == 6 and all(float(row[1]) > 0 and row[2] == "" for row in rows)
+    off = float(text.partition("by at most ")[2].split()[0].rstrip("."))
+    assert 0 < off < 0.1
+
+
+def test_measure_is_the_median_of_the_timed_runs_only(monkeypatch):
+    calls = []
+    ticks = iter([1000.0, 3.0, 1.0, 2.0])  # a timed call: its milliseconds
+
+    def clock(call):
+        call()
+        return next(ticks)
+
+    monkeypatch.setattr(benchmark, "stopwatch", lambda device: clock)
+    next(ticks)
+
+    def model(speech, lens):
+        calls.append(torch.is_inference_mode_enabled())
+        return speech[:, :2]
+
+    speech = torch.randn(2, 50)
+    ms, logits = benchmark.measure(model, speech, "fp32", repeats=3, warm_up=2)
+    assert (ms, calls) == (2.0, [True] * 5)
+    assert torch.equal(logits, speech[:, :2])
+
+
+def test_the_networks_are_table_7s():
+    made = benchmark.networks(benchmark.SMALL, "exact")
+    assert list(made) == list(benchmark.PAPER)
+    assert [len(made[f"emotion, k = {k}"]().pooling.blocks) for k in (1, 4)] == [1, 4]
+    fused = made["fused, k = 4"]()
+    assert fused.speaker.encoder is not fused.emotion.encoder
+    assert fused.speaker.head.centres.weight.shape == (1251, 96)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_latency_without_cuda_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as status:
+        benchmark.main(["latency", "--device", "cuda"])
+    assert status.value.code == 2
+    assert "this machine has no CUDA device: use --device cpu" in capsys.readouterr().err
+
+
+def rows_of(path: Path) -> list[dict]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
+    models = [f"{runs}/{name}/fold1/1000/best" for name in ("emotion", "fusion")]
+    words = ["--figure", "8", "--best", *models, "--output_folder", str(tmp_path)]
+    plot_embeddings.main([*words, "--parts", "valid", "test"])
+    manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
+    parts = splits.leave_one_session_out(manifest, 1, labels=["angry", "happy", "sad", "neutral"])
+    for letter in "ab":
+        rows = rows_of(tmp_path / f"figure8{letter}.csv")
+        assert [(r["id"], r["part"]) for r in rows] == [
+            (utt_id, part) for part in ("valid", "test") for utt_id in parts[part]
+        ]
+        assert all(r["emotion"] == manifest[r["id"]]["emotion"] for r in rows)
+        assert len({(r["x"], r["y"]) for r in rows}) > 0.9 * len(rows)
+        assert (tmp_path / f"figure8{letter}.png").stat().st_size > 10_000
+    summary = json.loads((tmp_path / "figure8b.json").read_text())
+    assert "mini-iemocap, fold 1" in summary["title"]
+    trained = best.load(models[1])
+    with torch.inference_mode():  # in one padded batch, where the tool runs them one by one
+        speech = [trained["reader"](entry["wav"]) for entry in parts["test"].values()]
+        lengths = torch.tensor([len(item) for item in speech])
+        batch = torch.nn.utils.rnn.pad_sequence(speech, batch_first=True)
+        embedding = trained["model"].embed(batch, lengths / lengths.max())
+    for field, value in summary["silhouette"]["test"].items():
+        labels = [entry[field] for entry in parts["test"].values()]
+        expected = silhouette_score(embedding.numpy(), labels, metric="cosine")
+        assert value == pytest.approx(expected, abs=1e-3)
+
+
+def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
+    runs, tmp_path, capsys, without_corpora
+):
+    words = ["--figure", "6", "--model", f"{runs}/speaker/fold1/1000/best"]
+    words += ["--corpus", "iemocap", "--output_folder", str(tmp_path)]
+    plot_embeddings.main([*words, "--min_seconds", "1.6", "1.8"])
+    assert "this is synthesised speech" in capsys.readouterr().out
+    manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
+    for letter, least in (("a", 1.6), ("b", 1.8)):
+        rows = rows_of(tmp_path / f"figure6{letter}.csv")
+        expected = [utt_id for utt_id, e in manifest.items() if e["duration"] >= least]
+        assert [row["id"] for row in rows] == expected
+        assert {row["part"] for row in rows} == {"all"}
+    assert len(expected) < len(manifest)
+    points = np.array([[float(row["x"]), float(row["y"])] for row in rows])
+    assert np.isfinite(points).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--figure", "8"], "figure 8 shows 2 models"),
+        (["--colour", "mood"], "not every recording has the field 'mood'"),
+        (["--run", "nowhere"], "nowhere is no run folder"),
+        (["--corpus", "iemocap"], "--corpus iemocap has no parts of its own: use --parts all"),
+        (["--corpus", "imocap", "--parts", "all"], "corpus 'imocap' is unknown: use one of"),
+        (["--min_seconds", "60"], "0 recordings last 60 s or more"),
+    ],
+)
+def test_plots_refuse_in_one_sentence(runs, capsys, words, sentence):
+    with pytest.raises(SystemExit) as status:
+        plot_embeddings.main(["--model", f"{runs}/emotion/fold1/1000/best", *words])
+    assert status.value.code == 2
+    assert sentence in capsys.readouterr().err

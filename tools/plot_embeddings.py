@@ -1,0 +1,255 @@
+"""Draw a trained model's embeddings as t-SNE plots, with the silhouette beside them.
+
+Any model with an `embed` (a run's best/ folder or a Hub repository), any corpus:
+
+    python tools/plot_embeddings.py --model results/fusion/fold2/1000/best
+
+draws the train, valid and test part of that run in one joint t-SNE, coloured by emotion and by
+speaker. The parts and recordings are those of the run whose best/ it is, or of --run. Without
+parts, all recordings of a corpus are drawn, here those of another corpus than the model's own:
+
+    python tools/plot_embeddings.py --model results/speaker/fold1/1000/best \\
+        --corpus iemocap --data_folder PATH --parts all --colour speaker
+
+The figures of Park et al. 2023 are such settings under a number; give it their models in order:
+
+    --figure 5   the speaker network trained (a) without and (b) with ArcFace
+                 --model results/speaker_ce/fold1/1000/best results/speaker/fold1/1000/best
+    --figure 6   the ArcFace speaker network on utterances of at least (a) 1, (b) 2, (c) 3, (d) 4 s
+                 --model results/speaker/fold1/1000/best
+                 (5 and 6 are of IEMOCAP: with --corpus iemocap --data_folder PATH)
+    --figure 8   (a) the emotion network alone, (b) fused with the frozen speaker network, fold 2
+                 --model results/emotion/fold2/1000/best results/fusion/fold2/1000/best
+    --figure 9   fused, (a) ArcFace fine-tuned, (b) all fine-tuned, beta 1, fold 2
+                 --model results/fusion_arcface_beta1/fold2/1000/best \\
+                         results/fusion_all_beta1/fold2/1000/best
+
+Colours are the true labels. Recordings are read as the model's own reader does in a test, one at
+a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its silhouettes, between
+-1 and 1, of the embedding itself by cosine: 1 is compact and far apart).
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from speechbrain_ser import best, plots, splits
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.corpora import mini
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.experiment import corpus_name
+from speechbrain_ser.files import as_json, write_atomically
+
+FRAGMENTS = Path(__file__).parents[1] / "recipes" / "common"
+FIGURES = {  # Park 2023: what each panel is called, and what all of them show
+    "5": {"names": ["cross-entropy", "ArcFace"], "parts": ["all"], "colour": ["speaker"]},
+    "6": {
+        "names": ["ArcFace"],
+        "parts": ["all"],
+        "colour": ["speaker"],
+        "min_seconds": [1.0, 2.0, 3.0, 4.0],
+    },
+    "8": {"names": ["emotion network alone", "fused, speaker network frozen"]},
+    "9": {"names": ["fused, ArcFace fine-tuned", "fused, all fine-tuned"]},
+}
+FEWEST = 5  # recordings of a t-SNE
+DEFAULTS = {"parts": list(splits.PARTS), "colour": ["emotion", "speaker"], "min_seconds": [0.0]}
+
+
+def settings_of(options: argparse.Namespace) -> dict:
+    """names, parts, colour and min_seconds: the options over the figure's over the defaults."""
+    figure = FIGURES.get(options.figure, {"names": options.model})
+    if len(options.model) != len(figure["names"]):
+        raise InputError(
+            f"figure {options.figure} shows {len(figure['names'])} models "
+            f"({'; '.join(figure['names'])}), but --model names {len(options.model)}"
+        )
+    given = {key: getattr(options, key) for key in DEFAULTS if getattr(options, key)}
+    return DEFAULTS | figure | given
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The run that says which recordings there are: --run, or the first model's own."""
+    folder = Path(options.run or Path(options.model[0]).absolute().parent)
+    missing = [n for n in ("manifest.json", best.HYPERPARAMS) if not (folder / n).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} is no run folder (it has no {missing[0]}): name one with --run, or a "
+            "corpus with --corpus NAME --data_folder PATH and --parts all"
+        )
+    return folder
+
+
+def recordings(options: argparse.Namespace, parts: list[str]) -> tuple[str, dict[str, dict]]:
+    """What they are, for the title, and {part: manifest of it}; "all" is the whole corpus."""
+    if options.corpus:
+        if parts != ["all"]:
+            raise InputError(f"--corpus {options.corpus} has no parts of its own: use --parts all")
+        name, manifest = corpus_manifest(options.corpus, options.data_folder)
+        return name, {"all": manifest}
+    folder = run_folder(options)
+    settings = hp.load_tree((folder / best.HYPERPARAMS).read_text())
+    data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
+    if options.data_folder:  # the corpus has moved since the run
+        manifest = data_side["corpus"]["prepare"](options.data_folder)
+    else:
+        manifest = json.loads((folder / "manifest.json").read_text())
+    name = corpus_name(settings)
+    if parts == ["all"]:
+        return name, {"all": manifest}
+    split = data_side["split"](manifest, fold=settings["fold"])
+    return f"{name}, fold {settings['fold']}", {part: split[part] for part in parts}
+
+
+def corpus_manifest(name: str, data_folder: str | None) -> tuple[str, dict[str, dict]]:
+    """A corpus by the name of its fragment, from its folder, or its mini corpus without one.
+
+    Returns its name, which says if it is the mini corpus, and its manifest.
+    """
+    path = FRAGMENTS / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in FRAGMENTS.glob("*.yaml") if p.stem != "mini")
+        raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(known)}")
+    data_folder = data_folder or os.environ.get(f"SER_{name.upper()}")
+    tree = hp.load_tree(path.read_text())
+    if not data_folder:
+        if name not in mini.LAYOUTS:
+            raise InputError(f"give --data_folder PATH, or set SER_{name.upper()}, to read {name}")
+        print(f"No --data_folder and no SER_{name.upper()}: this is synthesised speech.")
+        data_folder = mini.make(name)
+        tree["expected"] = None
+        name = f"mini-{name}"
+    fragment = hp.build({"prepare": hp.resolve(tree, path)["prepare"]})
+    return name, fragment["prepare"](data_folder)
+
+
+@torch.inference_mode()
+def embeddings(source: str, entries: Mapping[str, dict], device: str) -> np.ndarray:
+    """The model's embedding of every recording, read and run one at a time, [item, dim]."""
+    model = best.load(source)
+    network = model["model"].to(device)
+    if not hasattr(network, "embed"):
+        raise InputError(f"{source} holds a {type(network).__name__}, which gives no embedding")
+    lens = torch.ones(1, device=device)
+    rows = []
+    for entry in tqdm(entries.values(), desc=f"embedding by {source}", unit="file"):
+        speech = model["reader"](entry["wav"]).unsqueeze(0).to(device)  # [1, time]
+        rows.append(network.embed(speech, lens)[0].float().cpu().numpy())
+    return np.stack(rows)
+
+
+def draw(
+    path: Path,
+    title: str,
+    embedding: np.ndarray,
+    parts: Mapping[str, Mapping[str, dict]],
+    options: argparse.Namespace,
+    colour: list[str],
+) -> dict:
+    """embedding [item, dim] of the parts' recordings, in their order -> PNG, CSV and JSON."""
+    ids = [(part, utt_id, entry) for part, some in parts.items() for utt_id, entry in some.items()]
+    result = plots.tsne(
+        embedding,
+        {field: [entry[field] for *_, entry in ids] for field in colour},
+        path,
+        title,
+        seed=options.seed,
+        perplexity=options.perplexity,
+        parts=[part for part, *_ in ids],
+    )
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["id", "part", *colour, "x", "y"])
+    for (part, utt_id, entry), point in zip(ids, result["points"], strict=True):
+        numbers = [f"{value:.4f}" for value in point]
+        writer.writerow([utt_id, part, *(entry[field] for field in colour), *numbers])
+    write_atomically(path.with_suffix(".csv"), table.getvalue())
+    summary = {"title": title, "items": len(ids), "silhouette": result["silhouette"]}
+    write_atomically(path.with_suffix(".json"), as_json(summary))
+    return result["silhouette"]
+
+
+def check(whole: Mapping[str, Mapping[str, dict]], settings: Mapping) -> None:
+    """Refuse, before the slow part, what cannot be drawn."""
+    entries = [entry for some in whole.values() for entry in some.values()]
+    for field in settings["colour"]:
+        if not all(entry.get(field) for entry in entries):
+            raise InputError(
+                f"not every recording has the field {field!r}: choose another --colour"
+            )
+    for least in settings["min_seconds"]:
+        count = sum(entry["duration"] >= least for entry in entries)
+        if count < FEWEST:
+            raise InputError(
+                f"{count} recordings last {least:g} s or more, and a t-SNE needs {FEWEST}: give "
+                "shorter --min_seconds"
+            )
+
+
+def plot(options: argparse.Namespace) -> None:
+    """Every model's embeddings, at every least length."""
+    settings = settings_of(options)
+    where, whole = recordings(options, settings["parts"])
+    check(whole, settings)
+    entries = {utt_id: entry for some in whole.values() for utt_id, entry in some.items()}
+    several = len(options.model) * len(settings["min_seconds"]) > 1
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    for source, name in zip(options.model, settings["names"], strict=True):
+        embedding = embeddings(source, entries, options.device)
+        for least in settings["min_seconds"]:
+            kept = [entry["duration"] >= least for entry in entries.values()]
+            parts = {
+                part: {utt_id: e for utt_id, e in some.items() if e["duration"] >= least}
+                for part, some in whole.items()
+            }
+            stem = f"figure{options.figure}" if options.figure else "embeddings"
+            stem += next(letters) if several else ""
+            title = f"{stem}: {name}, {where}" + (f", {least:g} s or longer" if least else "")
+            print(f"t-SNE of {sum(kept):,} recordings, {title}", flush=True)
+            path = Path(options.output_folder) / f"{stem}.png"
+            silhouettes = draw(path, title, embedding[kept], parts, options, settings["colour"])
+            for part, values in silhouettes.items():
+                shown = (f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in values.items())
+                print(f"  silhouette, {part}: {', '.join(shown)}")
+            print(f"  {path}, {path.with_suffix('.csv').name}, {path.with_suffix('.json').name}")
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = whole.add_argument
+    add("--model", "--best", nargs="+", required=True, metavar="BEST", help="best/ or Hub id")
+    add("--figure", choices=sorted(FIGURES), help="of Park 2023; see above")
+    add("--run", metavar="FOLDER", help="the run whose split and recordings to use")
+    add("--corpus", help="iemocap, ravdess, voxceleb1 or table, in place of a run's recordings")
+    add("--data_folder", metavar="PATH", help="of the corpus; where it lies now, if it has moved")
+    add("--parts", nargs="+", choices=["all", *splits.PARTS], help="default: train valid test")
+    add("--colour", nargs="+", metavar="FIELD", help="of the manifest; default: emotion speaker")
+    add("--min_seconds", type=float, nargs="+", help="a plot each, without shorter recordings")
+    add("--output_folder", default="figures", metavar="FOLDER", help="default: figures")
+    add("--perplexity", type=float, default=20, help="default: 20, the paper's")
+    add("--seed", type=int, default=1000, help="of the t-SNE; default: 1000, the paper's")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
+    return whole
+
+
+def main(words: list[str] | None = None) -> None:
+    try:
+        plot(parser().parse_args(words))
+    except InputError as error:
+        print(f"plot_embeddings.py: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
