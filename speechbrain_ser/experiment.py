@@ -56,6 +56,8 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     path = command_line.find_yaml(hparams_file, script)
     overrides = hp.command_line(given)
     passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
+    if any(key.startswith("ckpt_interval") for key in passed):
+        raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
     tree = command_line.read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
     if run_opts.debug:  # a few batches of it are not the run

@@ -149,8 +149,8 @@ def tsne(
     perplexity : lowered to a third of the items if there are too few
 
     Returns {"silhouette": {part: {group: cosine silhouette in [-1, 1] of that panel's items, or
-    None where it is not defined}}}; the part is "all" without `parts`. PCA start, automatic
-    learning rate, perplexity 20 and seed 1000 are Park 2023's.
+    None where it is not defined}}, "points": [item, 2]}; the part is "all" without `parts`. PCA
+    start, automatic learning rate, perplexity 20 and seed 1000 are Park 2023's.
     """
     items = np.asarray(embedding, dtype=np.float64)  # [item, dim]
     if items.ndim != 2 or items.shape[0] < 5 or items.shape[1] < 2:
@@ -196,7 +196,7 @@ def tsne(
     figure.supxlabel(_wrapped(caption, figure, fontsize=9), fontsize=9)
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)  # inches
     _save(figure, path, title)
-    return {"silhouette": silhouettes}
+    return {"silhouette": silhouettes, "points": points}
 
 
 def _silhouette(items: np.ndarray, label_of: np.ndarray) -> float | None:

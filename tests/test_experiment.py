@@ -259,6 +259,7 @@ def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, witho
         (["--padding", "none"], "padding is 'none'"),
         (["--dim", "32"], "the encoder's dim is 16, not 32"),
         (["--data_folder", "/some/folder"], "leave out --data_folder"),
+        (["--ckpt_interval_minutes", "5"], "no --ckpt_interval"),
         (["--mini", "False"], "give --data_folder PATH, or set SER_IEMOCAP"),
         (["--mini", "False", "--data_folder", "/no/such/folder"], "/no/such/folder"),
         (["--split", "!ref <nothing>"], "does not resolve"),

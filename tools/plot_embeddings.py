@@ -116,8 +116,8 @@ def corpus_manifest(name: str, data_folder: str | None) -> tuple[str, dict[str, 
     Returns its name, which says if it is the mini corpus, and its manifest.
     """
     path = FRAGMENTS / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in FRAGMENTS.glob("*.yaml") if p.stem != "mini")
+    known = sorted(p.stem for p in FRAGMENTS.glob("*.yaml") if p.stem not in ("mini", "run"))
+    if name not in known:
         raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(known)}")
     data_folder = data_folder or os.environ.get(f"SER_{name.upper()}")
     tree = hp.load_tree(path.read_text())

@@ -1,16 +1,25 @@
-"""Write the results tables of the recipe READMEs from their RESULTS.csv.
+"""Write the results tables of the recipe READMEs from their RESULTS.csv, and those from runs.
 
-python tools/summarize.py            rewrites what stands between <!-- results --> and
-                                     <!-- /results --> in recipes/*/README.md
-python tools/summarize.py --check    changes nothing; fails if a README is out of date
+python tools/summarize.py                     rewrites what stands between <!-- results --> and
+                                              <!-- /results --> in recipes/*/README.md
+python tools/summarize.py --check             changes nothing; fails if a README is out of date
+python tools/summarize.py --collect results   first fills our columns of each RESULTS.csv row whose
+                                              runs are in that folder
 """
 
 import argparse
 import csv
+import io
+import json
+import shlex
 import sys
 from itertools import groupby
 from pathlib import Path
 
+import speechbrain
+
+from speechbrain_ser import command_line, metrics, report
+from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
@@ -54,6 +63,60 @@ def block(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def collect(results: Path, runs: Path) -> None:
+    """Fill our columns of a RESULTS.csv from the complete runs below `runs`; others stay as is.
+
+    WA and UA are means over folds, then over seeds; UA_sd is over seeds; commits are all named.
+    """
+    with open(results, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        found = [
+            json.loads(path.read_text())
+            for path in sorted(runs.glob(f"{folder_of(row)}/fold*/*/results.json"))
+            if report.is_complete(path.parent)
+        ]
+        found = [run for run in found if run["corpus"] == row["corpus"]]
+        if not found:
+            continue
+        by_seed = {seed: [r for r in found if r["seed"] == seed] for seed in seeds_of(found)}
+        over_seeds = metrics.over_seeds([over_folds(members) for members in by_seed.values()])
+        for column in ("WA", "UA", "WA_pooled", "UA_pooled"):
+            row[column] = f"{over_seeds[column]['mean']:.2f}" if column in over_seeds else ""
+        sd = over_seeds["UA"]["sd"]
+        row["UA_sd"] = "" if sd is None else f"{sd:.2f}"
+        row["folds"] = " ".join(str(f) for f in sorted({run["fold"] for run in found}))
+        row["seeds"] = " ".join(map(str, by_seed))
+        row["commit"] = " ".join(sorted({run["commit"] for run in found}))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(results, text.getvalue())
+
+
+def over_folds(runs: list[dict]) -> dict[str, float]:
+    """metrics.over_folds; of folds with labels of their own (speakers) the means alone."""
+    if len({tuple(run["labels"]) for run in runs}) == 1:
+        return metrics.over_folds(runs)
+    return {name: sum(run[name] for run in runs) / len(runs) for name in ("WA", "UA")}
+
+
+def seeds_of(found: list[dict]) -> list[int]:
+    return sorted({run["seed"] for run in found})
+
+
+def folder_of(row: dict) -> str:
+    """<experiment><variant> of the row's command."""
+    hparams_file, _, given = speechbrain.parse_arguments(
+        [row["hparams"], *shlex.split(row["overrides"])]
+    )
+    overrides = hp.command_line(given)
+    path = command_line.find_yaml(hparams_file, RECIPES.parent / row["script"])
+    tree = hp.read(path, overrides.get("corpus"))
+    return tree["experiment"] + str(overrides.get("variant", tree["variant"]))
+
+
 def table_of(row: dict) -> tuple[str, str, str]:
     return row["paper"], row["item"], row["protocol"]
 
@@ -77,9 +140,12 @@ def main(words: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date")
+    parser.add_argument("--collect", type=Path, metavar="RUNS", help="the folder of the runs")
     options = parser.parse_args(words)
     try:
         for results in sorted(RECIPES.glob("*/RESULTS.csv")):
+            if options.collect:
+                collect(results, options.collect)
             readme = results.with_name("README.md")
             text = rewritten(readme, results)
             if text == readme.read_text(encoding="utf-8"):
