@@ -61,8 +61,8 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     tree = command_line.read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
     if run_opts.debug:  # a few batches of it are not the run
-        tree["results"] = f"{tree['results']}/debug"
-        shutil.rmtree(hp.resolve(tree, path)["output_folder"], ignore_errors=True)
+        tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
+        shutil.rmtree(tree["output_folder"], ignore_errors=True)
     settings = hp.resolve(tree, path)
     hp.override(tree, phases.networks(settings, overrides, passed, script))
 

@@ -136,6 +136,14 @@ def test_settings_that_never_trained_may_be_corrected(tmp_path):
     assert report.is_complete(tmp_path / "emotion/fold1/1000")
 
 
+def test_debug_leaves_the_run_alone(runs):
+    folder = runs / "emotion/fold1/1000"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    run(EMOTION, tiny(EMOTION, runs, "--output_folder", str(folder), "--debug"))
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert (runs / "emotion/fold1/1000_debug/results.json").is_file()
+
+
 def test_one_process_per_run_folder(runs):
     with filelock.FileLock(runs / "emotion/fold1/1000/.lock"):
         with pytest.raises(InputError, match="another process is running"):
