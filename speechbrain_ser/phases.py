@@ -38,8 +38,8 @@ def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Pat
         places = ", ".join(wanted[name]["best"] for name in missing)
         raise InputError(
             f"{settings['experiment']} starts from earlier phases that are not trained yet "
-            f"({places} not found): run first, each with its corpus by --data_folder or SER_<CORPUS>"
-            f"\n{lines}"
+            f"({places} not found): run first, each with --data_folder or SER_<CORPUS> of its "
+            f"corpus\n{lines}"
         )
     for name, words in missing.items():
         logger.info("\n== earlier phase %s: python %s", name, shlex.join(words))
