@@ -46,6 +46,7 @@ class SerBrain(sb.Brain):
         """Keep a batch's logits [batch, class] and targets [batch] for on_stage_end to score."""
         if stage != sb.Stage.TRAIN:
             self.records["id"].extend(batch.id)
+            self.last_batch = len(batch.id)
             self.records["target"].extend(targets.tolist())
             self.records["logits"].append(logits.detach().float().cpu())
 
@@ -66,8 +67,13 @@ class SerBrain(sb.Brain):
             self.optimizers_step()
 
     def update_average(self, loss, avg_loss):
-        """The running mean; SpeechBrain's leaves out what is not finite, and begins with 0."""
-        return avg_loss + (float(loss) - avg_loss) / self.step
+        """The running mean, in evaluation over utterances; SpeechBrain's is over batches.
+
+        SpeechBrain's also leaves out what is not finite, and begins with 0.
+        """
+        evaluated = len(self.records["id"])
+        share = self.last_batch / evaluated if evaluated else 1 / self.step
+        return avg_loss + (float(loss) - avg_loss) * share
 
     def init_optimizers(self):
         """One group of all trained parameters: SpeechBrain clips the first group only."""

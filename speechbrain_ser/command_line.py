@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,15 @@ def find_yaml(name: str, script: Path) -> Path:
     for path in (Path(name), script.parent / name):
         if path.is_file():
             return path.resolve()
-    known = ", ".join(f"hparams/{p.name}" for p in sorted(script.parent.glob("hparams/*.yaml")))
-    raise InputError(f"there is no hparams file {name}: use one of {known}")
+    known = ", ".join(f"hparams/{path.name}" for path in yamls_of(script))
+    raise InputError(f"there is no hparams file {name}: give first one of {known}")
+
+
+def yamls_of(script: Path) -> list[Path]:
+    """The hparams files beside a script whose header gives its command."""
+    paths = sorted(script.parent.glob("hparams/*.yaml"))
+    command = f"python recipes/{script.parent.name}/{script.name} "
+    return [path for path in paths if command in path.read_text()]
 
 
 def read(path: Path, overrides: Mapping) -> CommentedMap:
@@ -54,16 +60,15 @@ def read(path: Path, overrides: Mapping) -> CommentedMap:
 def help_text(script: Path) -> str:
     """The script's docstring, and the settings of its yaml files with their comments."""
     lines = [sys.modules["__main__"].__doc__.strip()]
-    common = script.parents[1] / "common" / "run.yaml"
-    for path in [*sorted((script.parent / "hparams").glob("*.yaml")), common]:
-        text = path.read_text()
-        if script.name in text or path == common:
-            lines += ["", f"settings of {path.parent.name}/{path.name}, each also --setting VALUE:"]
-            shown = re.findall(r"^\w+: (?!!new|!name|!include).*$", text, flags=re.MULTILINE)
-            lines += [f"  {line}" for line in shown]
+    for path in [*yamls_of(script), script.parents[1] / "common" / "run.yaml"]:
+        lines += ["", f"settings of {path.parent.name}/{path.name}:"]
+        text = path.read_text().splitlines()
+        lines += [f"  {line}" for line in text if line and not line.startswith("#")]
     lines += [
         "",
-        "--corpus iemocap, ravdess, voxceleb1 or table; --mini True for a trial without data;",
+        "Each is also --setting VALUE, nested ones as --reader '{max_seconds: 5}', classes as",
+        "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus iemocap, ravdess,",
+        "voxceleb1 or table; --mini True for a trial without data; and SpeechBrain's run options:",
+        "--device, --precision, --noprogressbar, ...",
     ]
-    lines += ["and SpeechBrain's run options: --device, --precision, --noprogressbar, ..."]
     return "\n".join(lines)

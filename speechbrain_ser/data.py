@@ -51,6 +51,8 @@ def make_dataset(
 class ShuffledBatches(Sampler):
     """Every utterance once per epoch, in an order drawn from seed + epoch; the last batch is kept.
 
+    A single utterance left over joins the batch before it: batch normalisation needs two.
+
     targets : the main target's value of each item, in the dataset's order (not used here)
     """
 
@@ -66,13 +68,15 @@ class ShuffledBatches(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.targets) // self.batch_size)
+        left_over = len(self.targets) % self.batch_size
+        return max(1, len(self.targets) // self.batch_size + (left_over > 1))
 
     def __iter__(self) -> Iterator[list[int]]:
         order = list(range(len(self.targets)))
         random.Random(self.seed + self.epoch).shuffle(order)
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
+        starts = [batch * self.batch_size for batch in range(len(self))]
+        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+            yield order[start:end]
 
 
 class UnderSampledBatches(ShuffledBatches):

@@ -84,8 +84,9 @@ def dump(tree: Mapping) -> str:
 def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
     """Put overrides into the tree, in place; keys that the tree does not have are refused.
 
-    A bare tag (`--head '!new:module.Class'`) changes the class and keeps the arguments; a tag
-    with arguments (`--head '!new:module.Class {dim: 3}'`) replaces them all.
+    An empty value of a text is the empty text. A bare tag (`--head '!new:module.Class'`) changes
+    the class and keeps the arguments; a tag with arguments (`--head '!new:module.Class {dim: 3}'`)
+    replaces them all.
     """
     for key, value in overrides.items():
         if key not in tree and not tag_of(tree):  # a class knows its own arguments
@@ -94,6 +95,8 @@ def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
             raise InputError(f"there is no setting {where}{key}: {hint}")
         old = tree.get(key)
         tag = tag_of(value)
+        if value is None and isinstance(old, str | TaggedScalar):
+            value = ""  # --variant '' is no variant
         if isinstance(value, TaggedScalar) and not value.value and isinstance(old, Mapping):
             old.yaml_set_ctag(value.tag)
         elif isinstance(value, Mapping) and isinstance(old, Mapping) and not tag and len(old):

@@ -38,8 +38,7 @@ def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Pat
         places = ", ".join(wanted[name]["best"] for name in missing)
         raise InputError(
             f"{settings['experiment']} starts from earlier phases that are not trained yet "
-            f"({places} not found): run first, each with --data_folder or SER_<CORPUS> of its "
-            f"corpus\n{lines}"
+            f"({places} not found): run first, PATH_OF_... being a corpus' folder\n{lines}"
         )
     for name, words in missing.items():
         logger.info("\n== earlier phase %s: python %s", name, shlex.join(words))
@@ -55,9 +54,14 @@ def is_hub_id(source: str) -> bool:
 
 
 def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path) -> list[str]:
-    """The command line that trains a phase with what this run was given."""
+    """The command line that trains a phase with what this run was given.
+
+    Where the phase's corpus is known neither by that nor by the environment, its folder is a word
+    to fill in: without one the command would be a trial of the mini preset.
+    """
     recipe, hparams_file = phase["recipe"].split()
-    words = [os.path.relpath(script.parents[1] / recipe), hparams_file]
+    recipe_script = script.parents[1] / recipe
+    words = [os.path.relpath(recipe_script), hparams_file]
     inherited = ["results"]
     if phase["same_corpus"]:
         inherited += ["corpus", "data_folder", "split", "fold", "seed"]
@@ -67,6 +71,10 @@ def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path)
     if phase.get("variant"):
         options["variant"] = phase["variant"]
     options |= phase.get("overrides") or {}
+    tree = hp.read(recipe_script.parent / hparams_file, options.get("corpus"))
+    corpus = hp.corpus_stem(tree).upper()
+    if not settings["mini"] and "data_folder" not in options and f"SER_{corpus}" not in os.environ:
+        options["data_folder"] = f"PATH_OF_{corpus}"
     for key, value in options.items():
         words += [f"--{key}", hp.inline(value)]
     return words

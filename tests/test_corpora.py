@@ -7,15 +7,19 @@ import os
 import threading
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_ser import command_line
+from speechbrain_ser import hparams as hp
 from speechbrain_ser.corpora import download, iemocap, measure, ravdess, table, voxceleb1
 from speechbrain_ser.errors import InputError
 
 KEYS = ["wav", "duration", "emotion", "speaker", "session", "gender", "style", "words"]
+RECIPES = Path(__file__).parents[1] / "recipes"
 REAL_RAVDESS = os.environ.get("SER_RAVDESS")
 
 
@@ -337,6 +341,18 @@ def test_prepare_downloads_only_what_is_absent(tmp_path, server, published, monk
     assert len(manifest) == 2 and len(server.asked) == 1
     assert ravdess.prepare(folder, download=True) == manifest
     assert len(server.asked) == 1
+
+
+def test_download_by_the_command_line_s_corpus(tmp_path, server, published, monkeypatch):
+    monkeypatch.setattr(ravdess, "ZENODO", server.url)
+    recipe = RECIPES / "IEMOCAP/hparams/emotion.yaml"
+    given = "corpus: {name: ravdess, download: True, expected: 2}\ndata_folder: " + str(
+        tmp_path / "r"
+    )
+    settings = hp.resolve(command_line.read(recipe, hp.command_line(given)), recipe)
+    corpus = hp.build({"corpus": settings["corpus"]})["corpus"]
+    assert len(corpus["prepare"](settings["data_folder"])) == 2
+    assert server.asked == [None]
 
 
 def test_download_resumes(tmp_path, server, published):

@@ -67,6 +67,12 @@ def test_a_bare_tag_keeps_the_arguments_and_a_full_one_replaces_them():
         hp.command_line("lr: [1, 2")
 
 
+def test_an_empty_text_is_no_null():
+    tree = hp.load_tree("variant: !ref <other>\nother: x\nlimit: 3\n")
+    hp.override(tree, hp.command_line("variant: \nother: \nlimit: "))
+    assert dict(tree) == {"variant": "", "other": "", "limit": None}
+
+
 def test_inline_survives_a_command_line():
     tree = hp.load_tree("a: {head: !new:a.B {dim: 3, names: [x, y]}, lr: 1.0e-3, tag: !name:a.f }")
     text = hp.inline(tree["a"])

@@ -166,10 +166,20 @@ def test_missing_phases_are_named_with_their_commands(tmp_path, monkeypatch, wit
             [*arguments, "--fold", "3", "--variant", "_k1", "--emotion_overrides", "{blocks: 1}"],
         )
     assert str(error.value).splitlines()[1:] == [
-        f"  python recipes/VoxCeleb1/train_speaker.py hparams/speaker.yaml --results {tmp_path}/r",
+        "  python recipes/VoxCeleb1/train_speaker.py hparams/speaker.yaml "
+        f"--results {tmp_path}/r --data_folder PATH_OF_VOXCELEB1",
         "  python recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml "
         f"--results {tmp_path}/r --data_folder {tmp_path} --fold 3 --variant _k1 --blocks 1",
     ]
+
+
+def test_a_missing_phase_of_a_known_corpus_needs_no_folder(tmp_path, monkeypatch, without_corpora):
+    monkeypatch.setenv("SER_VOXCELEB1", str(tmp_path))
+    with pytest.raises(InputError) as error:
+        run(FUSION, [str(FUSION), "--data_folder", str(tmp_path), "--results", str(tmp_path / "r")])
+    speaker, emotion = str(error.value).splitlines()[1:]
+    assert speaker.endswith(f"hparams/speaker.yaml --results {tmp_path}/r")
+    assert emotion.endswith(f"--data_folder {tmp_path}")
 
 
 def test_mini_trains_a_missing_phase_by_itself(runs, tmp_path):
@@ -281,7 +291,7 @@ def test_a_mistake_is_one_sentence(words, message, tmp_path, without_corpora):
 
 def test_a_script_ends_without_traceback(tmp_path):
     script = script_of(EMOTION)
-    for words in ([str(tmp_path / "no.yaml")], [str(EMOTION), "--lrr", "1"]):
+    for words in ([str(tmp_path / "no.yaml")], [str(EMOTION), "--lrr", "1"], ["--fold", "2"]):
         done = subprocess.run(
             [sys.executable, str(script), *words],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -291,6 +301,16 @@ def test_a_script_ends_without_traceback(tmp_path):
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith("train_emotion.py: ")
         assert "Traceback" not in done.stderr
+    assert "give first one of hparams/emotion.yaml\n" in done.stderr  # not another script's
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    for taught in ("settings of hparams/emotion.yaml:", "max_seconds: 15", "seed: 1000", "--mini"):
+        assert taught in done.stdout
+    assert "fusion.yaml:" not in done.stdout
 
 
 def test_damaged_checkpoints_and_models_are_named(runs, tmp_path):

@@ -108,6 +108,8 @@ class Encoder(nn.Module):
             parts = [self.model]
         elif type(frozen) is int and 0 <= frozen <= len(self.blocks):  # True is none
             parts = [self.model.feature_extractor, *below, *self.blocks[:frozen]]
+            if hasattr(self.model, "layer_norm"):  # SEW's, below its projection
+                parts.append(self.model.layer_norm)
             if not self.norm_on_top:
                 parts.append(encoder.layer_norm)
         else:
