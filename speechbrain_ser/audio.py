@@ -13,7 +13,7 @@ from speechbrain_ser.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every encoder in this package
 STREAMED = 0xFFFFFFFF  # bytes: a wav written to a pipe promises this, and is whole
-SHORTEST = 400  # samples: the receptive field of one wav2vec 2.0 frame (25 ms)
+SHORTEST = 0.025  # seconds: the receptive field of one wav2vec 2.0 frame
 
 
 def duration(path: str | Path) -> float:
@@ -41,7 +41,7 @@ def duration(path: str | Path) -> float:
 
 
 class SpeechReader:
-    """path -> speech [time], 16 kHz mono float32 in [-1, 1].
+    """path -> speech [time], mono float32 in [-1, 1] at one sampling rate.
 
     Stereo is averaged and other rates are resampled. What would silently spoil a result (a
     truncated, empty, silent or non-finite file) raises InputError with the file's name.
@@ -54,6 +54,7 @@ class SpeechReader:
     max_seconds : longer speech is cut to a window; None cuts nothing
     train_window, test_window : where that window lies: "start", "centre" or "random"
     normalise : zero mean and unit variance over the speech's own samples
+    sample_rate : Hz; every encoder needs 16,000
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class SpeechReader:
         train_window: str = "random",
         test_window: str = "centre",
         normalise: bool = False,
+        sample_rate: int = SAMPLE_RATE,
     ):
         if tiling not in ("floor", "ceil"):
             raise InputError(f"tiling is {tiling!r}: use floor or ceil")
@@ -76,6 +78,7 @@ class SpeechReader:
         self.train_window = train_window
         self.test_window = test_window
         self.normalise = normalise
+        self.sample_rate = sample_rate
         self.epoch = 0  # training's random windows depend on it and on the file's name alone
 
     def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
@@ -101,17 +104,18 @@ class SpeechReader:
         training: bool = False,
         name: str = "the recording",
     ) -> torch.Tensor:
-        """samples [time] or [channel, time] at any rate -> speech [time] at 16 kHz."""
+        """samples [time] or [channel, time] at any rate -> speech [time] at the reader's rate."""
         speech = samples.mean(dim=0) if samples.dim() == 2 else samples  # [time]
         if not torch.isfinite(speech).all():
             raise InputError(f"{name} holds NaN or infinite samples: export it again")
         if speech.numel() and speech.min() == speech.max():
             raise InputError(f"{name} is silent (every sample is the same): remove it")
-        if sample_rate != SAMPLE_RATE:
-            speech = torchaudio.functional.resample(speech, sample_rate, SAMPLE_RATE)
-        if len(speech) < SHORTEST:
+        if sample_rate != self.sample_rate:
+            speech = torchaudio.functional.resample(speech, sample_rate, self.sample_rate)
+        if len(speech) < SHORTEST * self.sample_rate:
             raise InputError(
-                f"{name} lasts {1000 * len(speech) / SAMPLE_RATE:.1f} ms: at least 25 ms are needed"
+                f"{name} lasts {1000 * len(speech) / self.sample_rate:.1f} ms: "
+                "at least 25 ms are needed"
             )
         speech = self._cut(self._tile(speech), training, name)
         if self.normalise:
@@ -119,15 +123,15 @@ class SpeechReader:
         return speech
 
     def _tile(self, speech: torch.Tensor) -> torch.Tensor:
-        shortest = round(self.min_seconds * SAMPLE_RATE)
+        shortest = round(self.min_seconds * self.sample_rate)
         if len(speech) >= shortest:
             return speech
         return speech.repeat(self.tiling(shortest / len(speech)))
 
     def _cut(self, speech: torch.Tensor, training: bool, name: str) -> torch.Tensor:
-        if self.max_seconds is None or len(speech) <= self.max_seconds * SAMPLE_RATE:
+        if self.max_seconds is None or len(speech) <= self.max_seconds * self.sample_rate:
             return speech
-        longest = round(self.max_seconds * SAMPLE_RATE)
+        longest = round(self.max_seconds * self.sample_rate)
         spare = len(speech) - longest
         window = self.train_window if training else self.test_window
         if window == "random":

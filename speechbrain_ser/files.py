@@ -1,8 +1,14 @@
-"""Writing without half-written files."""
+"""Where files go, and writing without half-written ones."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """SER_CACHE in the environment, else ~/.cache/speechbrain-ser."""
+    return Path(os.environ.get("SER_CACHE") or "~/.cache/speechbrain-ser").expanduser()
 
 
 def write_atomically(path: str | Path, text: str) -> None:

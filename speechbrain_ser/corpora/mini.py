@@ -1,7 +1,6 @@
 """Synthesised corpora in the file layout of the real ones, so that the real parsers read them."""
 
 import hashlib
-import os
 import random
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from speechbrain_ser.corpora import espeak, iemocap, ravdess, studio
 from speechbrain_ser.corpora.studio import SENTENCES, Studio, voice
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import cache_folder
 
 RATINGS = {  # IEMOCAP's code: what its raters call it, utterances per speaker
     "ang": ("Anger", 10),
@@ -37,8 +37,7 @@ def make(corpus: str, cache: str | Path | None = None) -> Path:
     """
     if corpus not in LAYOUTS:
         raise InputError(f"there is no mini corpus {corpus!r}: use {', '.join(LAYOUTS)}")
-    cache = Path(cache or os.environ.get("SER_CACHE") or "~/.cache/speechbrain-ser").expanduser()
-    folder = cache.absolute() / "mini" / f"{corpus}-{_fingerprint()}"
+    folder = Path(cache or cache_folder()).absolute() / "mini" / f"{corpus}-{_fingerprint()}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
