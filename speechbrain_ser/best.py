@@ -60,6 +60,9 @@ def inline_encoders(node, model: nn.Module):
                 node[key] = config or value
             else:
                 inline_encoders(value, model)
+    elif isinstance(node, list):
+        for value in node:
+            inline_encoders(value, model)
     return node
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import speechbrain as sb
@@ -20,6 +21,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_ser import metrics
+from speechbrain_ser.data import make_dataset
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
@@ -38,6 +40,18 @@ class SerBrain(sb.Brain):
         """batch -> speech [batch, time], lens [batch], on the device."""
         batch = batch.to(self.device)
         return batch.speech.data, batch.speech.lengths
+
+    def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
+        """part -> the items of its utterances, see data.make_dataset."""
+        reader, targets = self.hparams.reader, self.hparams.targets
+        return {
+            part: make_dataset(entries, reader, targets, training=part == "train")
+            for part, entries in parts.items()
+        }
+
+    def facts(self) -> dict:
+        """What results.json says of this method beside the scores."""
+        return {}
 
     def compute_forward(self, batch, stage):
         return self.modules.model(*self.speech_of(batch))

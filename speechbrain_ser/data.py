@@ -79,6 +79,22 @@ class ShuffledBatches(Sampler):
             yield order[start:end]
 
 
+class WrappedBatches(ShuffledBatches):
+    """floor(n / batch_size) + 1 batches, all full: the last one goes on with the epoch's beginning.
+
+    Keras' way in Pepino 2021's code; a multiple of batch_size gives one whole batch twice.
+    """
+
+    def __len__(self) -> int:
+        return len(self.targets) // self.batch_size + 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(range(len(self.targets)))
+        random.Random(self.seed + self.epoch).shuffle(order)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield [order[i % len(order)] for i in range(start, start + self.batch_size)]
+
+
 class UnderSampledBatches(ShuffledBatches):
     """In each epoch the size of the smallest class from every class, without replacement, shuffled.
 

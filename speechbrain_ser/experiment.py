@@ -33,7 +33,7 @@ def run(brain_class: type[SerBrain]) -> None:
 
     A user's mistake ends in one sentence and exit status 2.
     """
-    script = Path(sys.modules[brain_class.__module__].__file__)
+    script = Path(sys.modules["__main__"].__file__)
     console = logging.StreamHandler(sys.stdout)
     console.addFilter(lambda r: r.name.startswith("speechbrain_ser") or "WARN" in r.levelname)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
@@ -100,10 +100,17 @@ def fit_and_test(
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
     seen = phases.start(hparams, settings["phases"], corpus, parts)
-    datasets = {
-        part: data.make_dataset(entries, hparams["reader"], hparams["targets"], part == "train")
-        for part, entries in parts.items()
-    }
+    hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
+    brain = brain_class(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=AtomicCheckpointer(
+            folder / "save", {"model": hparams["model"], "epochs": hparams["epochs"]}
+        ),
+    )
+    brain.parts = parts
     batches = hparams["batches"](
         [entry[main_target] for entry in parts["train"].values()],
         batch_size=hparams["batch_size"],
@@ -116,20 +123,9 @@ def fit_and_test(
             hparams["test_batch_size"],
             batches if part == "train" else None,
         )
-        for part, dataset in datasets.items()
+        for part, dataset in brain.make_datasets(parts).items()
     }
-    hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
-    brain = brain_class(
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=AtomicCheckpointer(
-            folder / "save", {"model": hparams["model"], "epochs": hparams["epochs"]}
-        ),
-    )
     brain.train_sampler = batches
-    brain.parts = parts
     brain.fit(hparams["epochs"], loaders["train"], loaders["valid"])
     brain.evaluate(loaders["test"])
     results = report.write(folder, brain, corpus, parts)

@@ -1,5 +1,6 @@
 """Named probabilities for audio files, from a trained model."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,10 @@ from speechbrain.inference.interfaces import Pretrained
 from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_ser import best
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.probe import Probe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,24 @@ class EmotionRecognizer(Pretrained):
         Raises InputError for a folder that is no model or is broken.
         """
         parts = best.load(source)
+        if isinstance(parts["model"], Probe) and parts["model"].is_transductive:
+            logger.warning(
+                "%s was tested with features normalised over all recordings of each speaker. Give "
+                "recordings of yours to enrol(); until then those of its training are used, and "
+                "its results do not hold.",
+                source,
+            )
         return cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
+
+    def enrol(self, paths: Sequence[str | Path]) -> None:
+        """Recordings of the speaker who follows, for a model that normalises by speaker.
+
+        Their labels do not matter; the more of the speaker's range they hold the better. None of
+        them ([]) goes back to the training's statistics. Raises InputError for other models.
+        """
+        if not isinstance(self.mods.model, Probe):
+            raise InputError("this model does not normalise by speaker: no enrolment is used")
+        self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
 
     def classify_file(self, path: str | Path) -> Emotion:
         """One file, wav or any format that libsndfile reads, any rate, any channels."""

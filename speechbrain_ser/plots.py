@@ -1,8 +1,8 @@
-"""Figures of a run: confusion matrix, training curves, t-SNE; PNG files, written atomically."""
+"""Figures: confusion matrix, training curves, layer weights, t-SNE; PNGs, written atomically."""
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +130,41 @@ def training_curves(
         axes.legend(
             loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9
         )
+    _save(figure, path, title)
+
+
+def layer_weights(
+    layers: Sequence[int],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    path: str | Path,
+    title: str,
+) -> None:
+    """Weights of an average over layers, as in Pepino 2021, Figure 2 -> a PNG.
+
+    curves : name -> weights [seed, layer]; the points are means, the bars sample standard
+        deviations over seeds, none for one seed
+    """
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(1 / len(layers), color="0.6", linestyle=":", label="all layers alike")
+    spread = np.linspace(-0.12, 0.12, len(curves)) if len(curves) > 1 else [0.0]
+    for number, (name, weights) in enumerate(curves.items()):
+        weights = np.asarray(weights, dtype=float)  # [seed, layer]
+        if weights.ndim != 2 or weights.shape[1] != len(layers):
+            raise InputError(f"{name} has weights {weights.shape}, but there are layers {layers}")
+        axes.errorbar(
+            np.asarray(layers) + spread[number],
+            weights.mean(axis=0),
+            yerr=weights.std(axis=0, ddof=1) if len(weights) > 1 else None,
+            label=f"{name} ({len(weights)} seed{'s' if len(weights) > 1 else ''})",
+            capsize=3,
+            markersize=5,
+            **_style(number),
+        )
+    axes.set_xticks(list(layers), ["local\nencoder" if x == 0 else str(x) for x in layers])
+    axes.set_xlabel("layer: the local encoder, then the transformer blocks")
+    axes.set_ylabel("weight in the average")
+    axes.legend(frameon=False)
     _save(figure, path, title)
 
 

@@ -28,9 +28,11 @@ def write(
     """Write the files of a tested brain; return the content of results.json."""
     hparams = brain.hparams
     parameters = list(brain.modules.model.parameters())
+    facts = brain.facts()
+    normalised = ", transductive" if facts.get("transductive") else ""
     results = brain.scores | {
         "corpus": corpus,
-        "protocol": f"{hparams.protocol}, {splits.protocol(parts)}",
+        "protocol": f"{hparams.protocol}, {splits.protocol(parts)}{normalised}",
         "experiment": hparams.experiment + hparams.variant,
         "fold": hparams.fold,
         "seed": hparams.seed,
@@ -41,6 +43,7 @@ def write(
         "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         "commit": commit(),
     }
+    results |= facts
     rows = sorted(brain.predictions(), key=lambda row: row["id"])
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")

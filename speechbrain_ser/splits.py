@@ -174,6 +174,34 @@ def given_speakers(
     return check_parts(parts, manifest, test_apart=["speaker"], valid_apart=["speaker"])
 
 
+def random_folds(manifest: Manifest, fold: int = 1, n_folds: int = 5, seed: int = 123) -> Parts:
+    """Speaker-DEPENDENT: the utterances are dealt at random into `n_folds` folds.
+
+    Fold `fold` is the test part, the next one (after the last the first) validates, the rest
+    trains. The last fold holds what the others, of floor(n / n_folds) each, leave: 4 of 490 and
+    one of 492 for RAVDESS (Pepino 2021 after Issa et al.; the authors' draw depends on the seed of
+    training, so give that one).
+    """
+    if not 3 <= n_folds <= len(manifest):
+        raise InputError(
+            f"n_folds is {n_folds}: {len(manifest)} utterances can be dealt into 3 (train, valid, "
+            f"test) to {len(manifest)} folds"
+        )
+    _of_fold(range(1, n_folds + 1), fold, "fold")
+    order = sorted(manifest)
+    random.Random(seed).shuffle(order)
+    size = len(order) // n_folds
+    dealt = [set(order[k * size : (k + 1) * size]) for k in range(n_folds - 1)]
+    dealt.append(set(order[(n_folds - 1) * size :]))
+    chosen = {"valid": dealt[fold % n_folds], "test": dealt[fold - 1]}
+    parts = {
+        part: {utt_id: entry for utt_id, entry in manifest.items() if utt_id in ids}
+        for part, ids in chosen.items()
+    }
+    train = _without(manifest, parts["valid"] | parts["test"])
+    return check_parts({"train": train, **parts}, manifest)
+
+
 def stratified(
     manifest: Manifest,
     fold: int = 1,

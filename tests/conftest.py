@@ -32,9 +32,10 @@ def script_of(yaml: Path) -> Path:
 def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
     """A command line for the mini corpora: 2 epochs of a few batches."""
     words = [str(yaml), "--mini", "True", "--results", str(results), "--max_epochs", "2"]
-    words += ["--batch_size", "64", "--test_batch_size", "32", "--dim", "16", "--noprogressbar"]
-    if re.search("^encoder:", yaml.read_text(), flags=re.MULTILINE):
-        words += ["--encoder", str(TINY)]
+    words += ["--batch_size", "64", "--test_batch_size", "32", "--noprogressbar"]
+    for key, value in (("encoder", str(TINY)), ("dim", "16"), ("width", "16")):
+        if re.search(f"^{key}:", yaml.read_text(), flags=re.MULTILINE):
+            words += [f"--{key}", value]
     return [*words, *overrides]
 
 

@@ -29,11 +29,13 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "row": "row",
     "paper_WA": "paper WA",
     "paper_UA": "paper UA",
+    "paper_sd": "paper sd",
     "WA": "WA",
     "UA": "UA",
     "UA_sd": "sd",
     "WA_pooled": "WA pooled",
     "UA_pooled": "UA pooled",
+    "UA_pooled_sd": "sd",
     "folds": "folds",
     "seeds": "seeds",
     "note": "note",
@@ -66,7 +68,8 @@ def block(rows: list[dict]) -> str:
 def collect(results: Path, runs: Path) -> None:
     """Fill our columns of a RESULTS.csv from the complete runs below `runs`; others stay as is.
 
-    WA and UA are means over folds, then over seeds; UA_sd is over seeds; commits are all named.
+    WA and UA are means over folds, then over seeds; the pooled ones are of all the folds' test
+    utterances together, per seed; sd is the sample deviation over seeds; commits are all named.
     """
     with open(results, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -83,8 +86,9 @@ def collect(results: Path, runs: Path) -> None:
         over_seeds = metrics.over_seeds([over_folds(members) for members in by_seed.values()])
         for column in ("WA", "UA", "WA_pooled", "UA_pooled"):
             row[column] = f"{over_seeds[column]['mean']:.2f}" if column in over_seeds else ""
-        sd = over_seeds["UA"]["sd"]
-        row["UA_sd"] = "" if sd is None else f"{sd:.2f}"
+        for column in ("UA", "UA_pooled"):
+            sd = over_seeds.get(column, {}).get("sd")
+            row[f"{column}_sd"] = "" if sd is None else f"{sd:.2f}"
         row["folds"] = " ".join(str(f) for f in sorted({run["fold"] for run in found}))
         row["seeds"] = " ".join(map(str, by_seed))
         row["commit"] = " ".join(sorted({run["commit"] for run in found}))

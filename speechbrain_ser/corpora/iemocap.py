@@ -27,6 +27,7 @@ EMOTIONS = {
 MERGE = {"excited": "happy"}  # what the literature's four classes do
 UTTERANCE = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(Ses\w+)\s+(\w+)\s")
 RATER = re.compile(r"C-E\d+:(.*)")
+ALIGNED = re.compile(r"^\s*\d+\s+\d+\s+-?\d+\s+[A-Z']", flags=re.MULTILINE | re.IGNORECASE)
 TRANSCRIPT = re.compile(r"(Ses\w+) \[[\d.]+-[\d.]+\]:(.*)")
 
 
@@ -36,13 +37,15 @@ def prepare(
     merge: Mapping[str, str] | None = MERGE,
     styles: Sequence[str] = STYLES,
     full_agreement: bool = False,
+    aligned: bool = False,
     expected: int | None = None,
 ) -> dict[str, dict]:
     """The manifest of IEMOCAP_full_release (or of a folder that contains it).
 
     With the defaults it holds 5,531 utterances, the four classes of the literature. Beyond the
-    usual keys a row has "raw_emotion" (before merging) and "dialog_side" (the first token, e.g.
-    Ses01F, which names who wore the markers; Pepino 2021 groups by it).
+    usual keys a row has "raw_emotion" (before merging), "dialog_side" (the first token, e.g.
+    Ses01F, which names who wore the markers; Pepino 2021 groups by it) and "aligned" (whether the
+    release's forced alignment holds a word of it; "" where the release has no alignments).
 
     Arguments
     ---------
@@ -50,6 +53,7 @@ def prepare(
     merge : emotion -> the label that it counts as
     styles : "impro", "script" or both
     full_agreement : keep an utterance only if its first three raters give one and the same label
+    aligned : keep an utterance only if a word of it is aligned (Pepino 2021: 5,473 remain)
     expected : number of utterances that a complete corpus gives with these options
 
     Raises InputError for an incomplete corpus.
@@ -59,12 +63,22 @@ def prepare(
     corpora.check_options("merge", merge, EMOTIONS.values())
     corpora.check_options("styles", styles, STYLES)
     rows = {}
-    for session, folder in _sessions(data_folder):
+    sessions = _sessions(data_folder)
+    has_alignments = any(_alignments(folder).is_dir() for _, folder in sessions)
+    if aligned and not has_alignments:
+        raise InputError(
+            f"{data_folder} has no sentences/ForcedAlignment in any session: complete the corpus, "
+            "or use all utterances with --corpus '{aligned: False, expected: 5531}'"
+        )
+    for session, folder in sessions:
         for utt_id, emotion, agreed, words in _utterances(folder):
             dialog, turn = utt_id.rsplit("_", 1)
             side, scene = dialog.split("_")[:2]
             label, style = merge.get(emotion, emotion), scene.rstrip("0123456789")
             if label not in labels or style not in styles or (full_agreement and not agreed):
+                continue
+            has_word = _is_aligned(folder, dialog, utt_id) if has_alignments else ""
+            if aligned and not has_word:
                 continue
             gender = turn[0]  # last token: the first one names who wore the markers, not who speaks
             rows[utt_id] = corpora.row(
@@ -77,6 +91,7 @@ def prepare(
                 words=words,
                 raw_emotion=emotion,
                 dialog_side=side,
+                aligned=has_word,
             )
     files = [Path(entry["wav"]) for entry in rows.values()]
     corpora.check_files([path for path in files if not path.is_file()], "dialog/EmoEvaluation")
@@ -122,6 +137,19 @@ def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str]]:
             raters = [_opinion(line) for line in RATER.findall(block)[:3]]
             agreed = len(raters) == 3 and len(raters[0]) == 1 and raters.count(raters[0]) == 3
             yield match[1], EMOTIONS[match[2]], agreed, words.get(match[1], "")
+
+
+def _alignments(session: Path) -> Path:
+    return session / "sentences" / "ForcedAlignment"
+
+
+def _is_aligned(session: Path, dialog: str, utt_id: str) -> bool:
+    """Whether the utterance's forced alignment holds a word: not <sil>, ++LAUGHTER++ and the like.
+
+    A few utterances have no alignment at all.
+    """
+    path = _alignments(session) / dialog / f"{utt_id}.wdseg"
+    return path.is_file() and bool(ALIGNED.search(path.read_text("utf-8", errors="replace")))
 
 
 def _opinion(line: str) -> set[str]:

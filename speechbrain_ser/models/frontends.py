@@ -1,0 +1,172 @@
+"""Frozen features (Pepino 2021, section 2): speech -> features [batch, frame, layer, dim].
+
+Every frontend has `shape`, (layer, dim) of one frame; `downsample`, how many of its frames make one
+of 20 ms; `num_frames`; and `describe`, what a store of its features is named by. None of them lets
+an utterance depend on its batch-mates.
+"""
+
+import functools
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import torchaudio
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speechbrain_ser.audio import SAMPLE_RATE
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoder import Encoder, num_samples, trim
+
+logger = logging.getLogger(__name__)
+
+
+class EncoderLayers(nn.Module):
+    """Layers of a frozen encoder, 50 frames per second.
+
+    Arguments
+    ---------
+    encoder : an Encoder; it is frozen here, whatever it was
+    layers : "all", or numbers: 0 is the feature projection before the positional convolution
+        ("local encoder"), i the output of block i, -1 that of the last ("contextual encoder")
+
+    Raises InputError for a layer that the encoder does not have.
+    """
+
+    downsample = 1
+
+    def __init__(self, encoder: Encoder, layers: str | Sequence[int] = "all"):
+        super().__init__()
+        total = 1 + len(encoder.blocks)
+        numbers = list(range(total)) if layers == "all" else layers
+        if isinstance(numbers, str) or not numbers:
+            raise InputError(f"layers is {layers!r}: use all, or a list such as [0] or [-1]")
+        for number in numbers:
+            if not -total <= number < total:
+                raise InputError(f"there is no layer {number}: the encoder has 0 to {total - 1}")
+        encoder.freeze("all")
+        self.encoder = encoder
+        self.layers = [number % total for number in numbers]
+        self.shape = (len(self.layers), encoder.dim)
+
+    def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples -> frames."""
+        return self.encoder.num_frames(samples)
+
+    def describe(self) -> dict:
+        """What, beside the weights, decides the features."""
+        config = self.encoder.describe()
+        return {"layers": self.layers, "padding": self.encoder.padding, "encoder": config}
+
+    def forward(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> [batch, frame, layer, dim], frames [batch]."""
+        stack = self.encoder.layers(speech, lens)[self.layers]  # [layer, batch, frame, dim]
+        return stack.permute(1, 2, 0, 3), self.num_frames(num_samples(speech, lens))
+
+
+class PerUtterance(nn.Module):
+    """A frontend that computes each utterance by itself, `features_of(speech [time])`."""
+
+    def forward(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> [batch, frame, 1, dim], frames [batch]."""
+        items = [item[0] for item in trim(speech, num_samples(speech, lens))]
+        features = self.compute(items)
+        frames = torch.tensor([len(item) for item in features], device=speech.device)
+        return pad_sequence(features, batch_first=True).unsqueeze(2), frames
+
+    def compute(self, items: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Utterances, [time] each -> their features, [frame, dim] each."""
+        raise NotImplementedError
+
+
+class Spectrogram(PerUtterance):
+    """Linear magnitudes of a short-time Fourier transform, centred Hann windows.
+
+    Pepino 2021, authors' code: windows of 400 samples every 320, whatever the sampling rate, and
+    one mean and deviation over all bins (`scalar`). The paper: every 160 (10 ms), and a mean and
+    deviation per bin.
+    """
+
+    downsample = 1
+
+    def __init__(self, window: int = 400, hop: int = 320, n_fft: int = 512, scalar: bool = True):
+        super().__init__()
+        self.settings = {"window": window, "hop": hop, "n_fft": n_fft}
+        self.transform = torchaudio.transforms.Spectrogram(
+            n_fft=n_fft, win_length=window, hop_length=hop, power=1
+        )
+        self.scalar = scalar
+        self.shape = (1, n_fft // 2 + 1)
+
+    def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples -> frames."""
+        return samples // self.settings["hop"] + 1
+
+    def describe(self) -> dict:
+        """What decides the features."""
+        return self.settings
+
+    def compute(self, items: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Utterances, [time] each -> their features, [frame, bin] each."""
+        return [self.transform(item).T for item in items]
+
+
+class Egemaps(PerUtterance):
+    """The 25 low-level descriptors of eGeMAPS v02, every 10 ms, by openSMILE.
+
+    openSMILE is free for private, research and teaching use, not for commercial products: said
+    in the log once. Raises InputError if the package is not installed.
+
+    sample_rate : Hz, of the speech that the reader gives
+    """
+
+    downsample = 2
+    shape = (1, 25)
+    shortest = 0.06  # seconds: below it openSMILE gives no descriptors
+
+    def __init__(self, sample_rate: int = SAMPLE_RATE):
+        super().__init__()
+        self.sample_rate = sample_rate
+        try:
+            import opensmile
+        except ImportError:
+            raise InputError(
+                "eGeMAPS needs openSMILE: pip install 'speechbrain-ser[egemaps]' (free for "
+                "research, not for commercial products)"
+            ) from None
+        tell_licence()
+        self.version = opensmile.__version__
+        self.smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02,
+            feature_level=opensmile.FeatureLevel.LowLevelDescriptors,
+        )
+
+    def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples -> frames."""
+        return (samples - self.sample_rate // 20) // (self.sample_rate // 100) + 1
+
+    def describe(self) -> dict:
+        """What decides the features."""
+        return {"opensmile": self.version, "sample_rate": self.sample_rate}
+
+    def compute(self, items: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Utterances, [time] each -> their descriptors, [frame, 25] each."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self._descriptors, items))
+
+    def _descriptors(self, speech: torch.Tensor) -> torch.Tensor:
+        shortest = round(self.shortest * self.sample_rate)
+        padded = nn.functional.pad(speech, (0, max(0, shortest - len(speech))))
+        table = self.smile.process_signal(padded.cpu().numpy(), self.sample_rate)
+        return torch.tensor(table.to_numpy("float32"), device=speech.device)
+
+
+@functools.cache
+def tell_licence() -> None:
+    """Say once per process what openSMILE's licence asks."""
+    logger.info("eGeMAPS by openSMILE (audEERING): free for research, not for commercial products")

@@ -1,0 +1,229 @@
+"""Pepino 2021, section 2.3: small networks on frozen features.
+
+Dropout stands before each layer, the frozen features included (authors' code); weights start as
+Keras' do, for the same reason: Glorot uniform, biases at zero.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from speechbrain_ser.errors import InputError
+
+Features = tuple[torch.Tensor, torch.Tensor]  # [batch, frame, layer, dim], frames [batch]
+Statistics = tuple[torch.Tensor, torch.Tensor]  # mean and deviation, [batch, layer, dim] each
+
+
+class Branch(nn.Module):
+    """One kind of features, normalised, averaged over layers and made `width` values per frame.
+
+    Arguments
+    ---------
+    frontend : of models.frontends
+    width : values per frame
+    dropout : of the features
+    crop_frames : frames of 20 ms that are used; later ones are cut off
+    """
+
+    def __init__(
+        self, frontend: nn.Module, width: int = 128, dropout: float = 0.2, crop_frames: int = 400
+    ):
+        super().__init__()
+        self.frontend = frontend
+        self.crop_frames = crop_frames
+        layers, dim = frontend.shape
+        self.register_buffer("mean", torch.zeros(layers, dim))
+        self.register_buffer("deviation", torch.ones(layers, dim))
+        self.layer_weights = nn.Parameter(torch.ones(layers)) if layers > 1 else None
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(dim, width)
+
+    @property
+    def longest(self) -> int:
+        """The frontend's frames that are used; what lies behind them is cut off anyway."""
+        return self.crop_frames * self.frontend.downsample
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """[layer], which add up to 1; the paper's equation 1 has no absolute value."""
+        if self.layer_weights is None:
+            return self.mean.new_ones(1)
+        return self.layer_weights.abs() / self.layer_weights.abs().sum()
+
+    def normalisation(self, mean: torch.Tensor, deviation: torch.Tensor) -> Statistics:
+        """Statistics of features, [layer, dim] each -> those that this frontend is normalised by.
+
+        What never varies has the deviation 1.
+        """
+        if getattr(self.frontend, "scalar", False):
+            power = (deviation.double() ** 2 + mean.double() ** 2).mean()
+            mean = torch.full_like(mean, mean.double().mean().item())
+            deviation = torch.full_like(mean, (power - mean.double().mean() ** 2).sqrt().item())
+        return mean, torch.where(deviation > 0, deviation, 1.0)
+
+    def average(self, features: torch.Tensor, statistics: Statistics | None) -> torch.Tensor:
+        """features [batch, frame, layer, dim] -> normalised and averaged, [batch, frame, dim]."""
+        mean, deviation = statistics or (self.mean[None], self.deviation[None])
+        scale = self.weights[:, None] / deviation  # [batch or 1, layer, dim]
+        shift = (scale * mean).sum(dim=1, keepdim=True)  # [batch or 1, 1, dim]
+        total = -shift
+        for layer in range(features.shape[2]):
+            total = total + features[:, :, layer] * scale[:, None, layer]
+        return total
+
+    def prepare(self, features: Features, statistics: Statistics | None = None) -> Features:
+        """Features (and their groups' statistics) -> [batch, frame, dim] of 20 ms, frames [batch].
+
+        Zeros stand behind an utterance's frames.
+        """
+        values, frames = features
+        averaged = self.average(values, statistics)
+        valid = torch.arange(averaged.shape[1], device=frames.device) < frames[:, None]
+        averaged = averaged * valid.unsqueeze(2)
+        if (step := self.frontend.downsample) > 1:
+            # authors' code: zeros up to the next multiple, a whole frame of them if it is one
+            missing = step - averaged.shape[1] % step
+            averaged = nn.functional.pad(averaged, (0, 0, 0, missing))
+            averaged = averaged.unflatten(1, (-1, step)).mean(dim=2)
+            frames = frames // step + 1
+        return averaged[:, : self.crop_frames], frames.clamp(max=self.crop_frames)
+
+    def forward(self, prepared: torch.Tensor) -> torch.Tensor:
+        """[batch, frame, dim] -> [batch, frame, width]."""
+        return self.dense(self.dropout(prepared)).relu()
+
+
+class DenseBody(nn.Module):
+    """frames [batch, frame, width_in] -> [batch, frame, width], each frame by itself."""
+
+    def __init__(self, width_in: int = 128, width: int = 128, dropout: float = 0.2):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(width_in, width)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.dense(self.dropout(frames)).relu()
+
+
+class LstmBody(nn.Module):
+    """frames [batch, frame, width_in] -> [batch, frame, width], by an LSTM of one direction.
+
+    Padding at the end changes no valid frame. As in Keras dropout drops an input for a whole
+    utterance, the forget gate's bias starts at 1, and there is one bias: PyTorch's second is 0.
+    """
+
+    def __init__(self, width_in: int = 128, width: int = 128, dropout: float = 0.2):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(width_in, width, batch_first=True)
+        nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
+        nn.init.orthogonal_(self.lstm.weight_hh_l0)
+        nn.init.zeros_(self.lstm.bias_ih_l0)
+        nn.init.ones_(self.lstm.bias_ih_l0[width : 2 * width])
+        nn.init.zeros_(self.lstm.bias_hh_l0)
+        self.lstm.bias_hh_l0.requires_grad_(False)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        kept = self.dropout(torch.ones_like(frames[:, :1]))  # [batch, 1, width_in]
+        return self.lstm(frames * kept)[0].relu()
+
+
+class Probe(nn.Module):
+    """Branches side by side -> body -> mean over time -> head.
+
+    Where there are several branches, the last one's frames count: the others are cut or filled
+    with normalised zeros to its length (Pepino 2021, authors' code: the eGeMAPS frames).
+
+    Arguments
+    ---------
+    branches : of one frontend each
+    body : frames [batch, frame, all branches' width] -> frames [batch, frame, width]
+    head : embedding [batch, width] -> logits
+    normalise_by : whose mean and deviation normalise the features: "global", the training part's;
+        "none"; or a field of the manifest whose values are groups, such as "speaker"
+
+    In training a group's own are passed to `classify`. A trained model falls back to the training
+    part's, unless a speaker's recordings are enrolled.
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[Branch],
+        body: nn.Module,
+        head: nn.Module,
+        normalise_by: str = "speaker",
+    ):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.body = body
+        self.head = head
+        self.normalise_by = normalise_by
+        self.enrolled: list[Statistics] | None = None
+        for layer in (*(branch.dense for branch in branches), *body.modules(), head):
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    @property
+    def is_transductive(self) -> bool:
+        """Whether a test speaker's own unlabelled recordings are used."""
+        return self.normalise_by not in ("global", "none")
+
+    def encode(self, speech: torch.Tensor, lens: torch.Tensor) -> list[Features]:
+        """speech [batch, time], lens [batch] -> the features of every branch."""
+        return [branch.frontend(speech, lens) for branch in self.branches]
+
+    def embed_features(
+        self, encoded: Sequence[Features], statistics: Sequence[Statistics] | None = None
+    ) -> torch.Tensor:
+        """Features of every branch, and their groups' statistics -> embedding [batch, width]."""
+        statistics = statistics or self.enrolled or [None] * len(self.branches)
+        prepared = [
+            branch.prepare(*given)
+            for branch, *given in zip(self.branches, encoded, statistics, strict=True)
+        ]
+        frames = prepared[-1][1]  # [batch]
+        longest = int(frames.max())
+        side_by_side = [
+            branch(
+                nn.functional.pad(values, (0, 0, 0, max(0, longest - values.shape[1])))[:, :longest]
+            )
+            for branch, (values, _) in zip(self.branches, prepared, strict=True)
+        ]
+        outputs = self.body(torch.cat(side_by_side, dim=2))  # [batch, frame, width]
+        valid = torch.arange(longest, device=frames.device) < frames[:, None]
+        return (outputs * valid.unsqueeze(2)).sum(dim=1) / frames[:, None]
+
+    def classify(
+        self, encoded: Sequence[Features], statistics: Sequence[Statistics] | None = None
+    ) -> torch.Tensor:
+        """As embed_features -> logits [batch, class]."""
+        return self.head(self.embed_features(encoded, statistics))
+
+    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> embedding [batch, width]."""
+        return self.embed_features(self.encode(speech, lens))
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> logits [batch, class]."""
+        return self.classify(self.encode(speech, lens))
+
+    @torch.no_grad()
+    def enrol(self, recordings: Sequence[torch.Tensor]) -> None:
+        """Normalise what follows by these recordings of a speaker, [time] each; by none: as before.
+
+        Raises InputError for a model that does not normalise by speaker.
+        """
+        if not self.is_transductive:
+            raise InputError(f"this model normalises by {self.normalise_by}: no enrolment is used")
+        self.enrolled = None
+        if not recordings:
+            return
+        whole = torch.ones(1, device=recordings[0].device)
+        self.enrolled = []
+        for branch in self.branches:
+            frames = torch.cat([branch.frontend(item[None], whole)[0][0] for item in recordings])
+            deviation, mean = torch.std_mean(frames.double(), dim=0, correction=0)
+            own = branch.normalisation(mean.float(), deviation.float())
+            self.enrolled.append(tuple(value[None] for value in own))

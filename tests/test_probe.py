@@ -1,0 +1,317 @@
+"""Pepino 2021's frontends and networks, against loops, Hugging Face, openSMILE and the paper."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY
+from torch import nn
+
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.frontends import Egemaps, EncoderLayers, Spectrogram
+from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.probe import Branch, DenseBody, LstmBody, Probe
+
+LABELS = ["angry", "happy", "neutral", "sad"]
+needs_opensmile = pytest.mark.skipif(
+    importlib.util.find_spec("opensmile") is None, reason="needs speechbrain-ser[egemaps]"
+)
+
+
+class Numbers(nn.Module):
+    """A frontend in name: tests give its features themselves."""
+
+    def __init__(self, layers: int, dim: int, downsample: int = 1, scalar: bool = False):
+        super().__init__()
+        self.shape = (layers, dim)
+        self.downsample = downsample
+        self.scalar = scalar
+
+
+def features(*frames: int, layers: int = 1, dim: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random features of so many frames each, with junk behind the shorter ones."""
+    return torch.randn(len(frames), max(frames), layers, dim), torch.tensor(frames)
+
+
+def speech(seconds: float = 1.0, items: int = 1) -> torch.Tensor:
+    time = torch.arange(round(seconds * 16_000)) / 16_000
+    tone = 0.3 * torch.sin(2 * torch.pi * 180 * time) * (1 + 0.5 * torch.sin(20 * time))
+    return tone + 0.01 * torch.randn(items, len(time))
+
+
+def probe(*branches: Branch, body: nn.Module | None = None, normalise_by: str = "none") -> Probe:
+    width = branches[0].dense.out_features
+    body = body or DenseBody(width * len(branches), width)
+    return Probe(branches, body, LinearHead(body_width(body), LABELS), normalise_by)
+
+
+def body_width(body: nn.Module) -> int:
+    return body.dense.out_features if isinstance(body, DenseBody) else body.lstm.hidden_size
+
+
+def trainable(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("classes", [4, 7, 8])
+def test_the_dense_network_s_parameters(classes):
+    branch = Branch(Numbers(13, 768))
+    model = Probe([branch], DenseBody(), LinearHead(128, range(classes)))
+    assert trainable(model) == 13 + 98_432 + 16_512 + 129 * classes
+
+
+def test_the_other_networks_parameters():
+    layers, egemaps = Branch(Numbers(13, 768)), Branch(Numbers(1, 25, downsample=2))
+    assert trainable(probe(egemaps)) == 128 * 26 + 16_512 + 129 * 4
+    both = 13 + 98_432 + 128 * 26 + 128 * 257 + 129 * 4
+    assert trainable(probe(layers, egemaps)) == both
+    keras = 4 * ((128 + 128) * 128 + 128)  # one bias
+    assert trainable(probe(layers, body=LstmBody())) == 13 + 98_432 + keras + 129 * 4
+
+
+def test_weights_start_as_keras_do():
+    model = probe(Branch(Numbers(13, 768)), body=LstmBody())
+    dense, lstm = model.branches[0].dense, model.body.lstm
+    for layer in (dense, model.head):
+        limit = (6 / sum(layer.weight.shape)) ** 0.5
+        assert 0.98 * limit < layer.weight.abs().max() <= limit
+        assert not layer.bias.any()
+    square = lstm.weight_hh_l0.T @ lstm.weight_hh_l0
+    torch.testing.assert_close(square, torch.eye(128), atol=1e-4, rtol=0)
+    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).reshape(4, 128)  # input, forget, cell, output
+    assert bias.mean(dim=1).tolist() == [0, 1, 0, 0]
+
+
+def test_the_average_over_layers_by_a_loop():
+    branch = Branch(Numbers(3, 2))
+    with torch.no_grad():
+        branch.layer_weights.copy_(torch.tensor([2.0, -1.0, 0.5]))
+    values, frames = features(4, 2, layers=3, dim=2)
+    mean, deviation = torch.randn(2, 3, 2), torch.rand(2, 3, 2) + 0.5
+    found, _ = branch.prepare((values, frames), (mean, deviation))
+    share = [2 / 3.5, 1 / 3.5, 0.5 / 3.5]
+    for item in range(2):
+        for frame in range(4):
+            expected = torch.zeros(2)
+            for layer in range(3):
+                z = (values[item, frame, layer] - mean[item, layer]) / deviation[item, layer]
+                expected += share[layer] * z
+            if frame >= frames[item]:
+                expected = torch.zeros(2)
+            torch.testing.assert_close(found[item, frame], expected)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 6, 9, 10, 11])
+def test_frames_of_10_ms_are_averaged_in_pairs(frames):
+    """The authors' code: zeros up to the next even number, two of them if it is even already."""
+    branch = Branch(Numbers(1, 3, downsample=2), crop_frames=5)
+    values, counts = features(frames, 12)
+    found, lengths = branch.prepare((values, counts))
+    padded = torch.cat([values[0, :frames, 0], torch.zeros(2 - frames % 2, 3)])
+    expected = torch.stack([(padded[i] + padded[i + 1]) / 2 for i in range(0, len(padded), 2)])
+    assert lengths[0] == min(len(expected), 5)
+    torch.testing.assert_close(found[0, : lengths[0]], expected[:5])
+    assert not found[0, lengths[0] :].any()
+
+
+def test_what_is_cut_off_need_not_be_read():
+    branch = Branch(Numbers(1, 3, downsample=2), crop_frames=4)
+    assert branch.longest == 8
+    values, counts = features(20)
+    whole = branch.prepare((values, counts))
+    cut = branch.prepare((values[:, : branch.longest], counts.clamp(max=branch.longest)))
+    torch.testing.assert_close(whole, cut)
+
+
+def test_scalar_normalisation_by_numpy():
+    values = torch.rand(50, 1, 257) * torch.linspace(0.1, 9, 257)
+    deviation, mean = torch.std_mean(values, dim=0, correction=0)
+    found = Branch(Numbers(1, 257, scalar=True)).normalisation(mean, deviation)
+    for statistic, expected in zip(found, (values.mean(), values.numpy().std()), strict=True):
+        torch.testing.assert_close(statistic, torch.full((1, 257), float(expected)))
+    kept = Branch(Numbers(1, 257)).normalisation(mean, deviation)
+    assert torch.equal(kept[0], mean) and torch.equal(kept[1], deviation)
+
+
+def test_what_never_varies_is_not_divided_by_zero():
+    _, deviation = Branch(Numbers(1, 2)).normalisation(torch.zeros(1, 2), torch.tensor([[0.0, 2]]))
+    assert deviation.tolist() == [[1, 2]]
+
+
+def test_dropout_stands_before_each_layer_and_not_before_the_classifier():
+    model = probe(Branch(Numbers(13, 768)), Branch(Numbers(1, 25)))
+    seen = []
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            assert module.p == 0.2
+            module.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1]))
+    model.train().classify([features(4, layers=13, dim=768), features(4, dim=25)])
+    assert seen == [768, 25, 256]  # the features themselves, then both branches side by side
+
+
+def test_the_dense_network_by_a_loop():
+    model = probe(Branch(Numbers(1, 3), width=4)).eval()
+    values, frames = features(5, 3)
+    logits = model.classify([(values, frames)])
+    first, second = model.branches[0].dense, model.body.dense
+    for item, n in enumerate(frames.tolist()):
+        pooled = torch.zeros(4)
+        for frame in range(n):
+            hidden = (first.weight @ values[item, frame, 0] + first.bias).relu()
+            pooled += (second.weight @ hidden + second.bias).relu() / n
+        expected = model.head.weight @ pooled + model.head.bias
+        torch.testing.assert_close(logits[item], expected)
+
+
+def test_the_last_branch_s_frames_count_in_fusion():
+    model = probe(Branch(Numbers(1, 3), width=4), Branch(Numbers(1, 2), width=4)).eval()
+    nn.init.normal_(model.branches[0].dense.bias)  # so that filled frames are seen
+    longer, shorter = features(6), features(3)
+    acoustic = features(4, dim=2)
+    cut = model.classify([longer, acoustic])
+    first_four = (longer[0][:, :4], torch.tensor([4]))
+    torch.testing.assert_close(cut, model.classify([first_four, acoustic]))
+    filled = torch.cat([shorter[0], torch.zeros(1, 1, 1, 3)], dim=1), torch.tensor([4])
+    torch.testing.assert_close(
+        model.classify([shorter, acoustic]), model.classify([filled, acoustic])
+    )
+
+
+@pytest.mark.parametrize("body", [DenseBody, LstmBody])
+def test_a_batch_changes_no_answer(body):
+    model = probe(Branch(EncoderLayers(Encoder(TINY)), width=8), body=body(8, 8)).eval()
+    lengths = [16_000, 9_000, 4_321]
+    batch = speech(items=3)
+    together = model(batch, torch.tensor(lengths) / 16_000)
+    for item, samples in enumerate(lengths):
+        alone = model(batch[item : item + 1, :samples], torch.ones(1))
+        torch.testing.assert_close(together[item : item + 1], alone, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_layers_are_those_of_hugging_face():
+    encoder = Encoder(TINY, layerdrop=1.0)
+    stacked = EncoderLayers(encoder).train()
+    found, frames = stacked(speech(), torch.ones(1))
+    assert found.shape == (1, 49, 3, 16) and frames.tolist() == [49] and stacked.shape == (3, 16)
+    model = encoder.model.eval()
+    projected = model.feature_projection(model.feature_extractor(speech_again()).transpose(1, 2))[0]
+    torch.testing.assert_close(
+        EncoderLayers(encoder, [0])(speech_again(), torch.ones(1))[0][:, :, 0], projected
+    )
+    hidden = model(speech_again(), output_hidden_states=True).hidden_states
+    assert not torch.allclose(hidden[0], projected, atol=1e-2)  # the trap: not Hugging Face's 0
+    for layers, expected in (([1], hidden[1]), ([-1], hidden[2])):
+        torch.testing.assert_close(
+            EncoderLayers(encoder, layers)(speech_again(), torch.ones(1))[0][:, :, 0], expected
+        )
+
+
+def speech_again() -> torch.Tensor:
+    torch.manual_seed(1)
+    return speech()
+
+
+@torch.no_grad()
+def test_layerdrop_never_drops_a_layer_from_the_average():
+    frontend = EncoderLayers(Encoder(TINY, frozen="none", layerdrop=0.99))
+    frontend.encoder.freeze("none")  # even then, and in training mode
+    frontend.eval()
+    expected, _ = frontend(speech_again(), torch.ones(1))
+    for block in frontend.train().encoder.blocks:  # dropout off, LayerDrop on
+        for module in block.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+    frontend.encoder.model.config.mask_time_prob = 0.0
+    for _ in range(5):
+        found, _ = frontend(speech_again(), torch.ones(1))
+        assert found.shape == expected.shape
+        assert not torch.equal(found[:, :, 1], found[:, :, 0])
+        assert not torch.equal(found[:, :, 2], found[:, :, 1])
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [([3], "no layer 3: the encoder has 0 to 2"), ("some", "use all"), ([], "use all")],
+)
+def test_layers_that_are_not_there(layers, message):
+    with pytest.raises(InputError, match=message):
+        EncoderLayers(Encoder(TINY), layers)
+
+
+def test_the_spectrogram_by_numpy():
+    torch.manual_seed(0)
+    batch, lengths = speech(items=2), [16_000, 5_000]
+    found, frames = Spectrogram()(batch, torch.tensor(lengths) / 16_000)
+    window = np.zeros(512)
+    window[56:456] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    for item, samples in enumerate(lengths):
+        padded = np.pad(batch[item, :samples].double().numpy(), 256, mode="reflect")
+        assert frames[item] == samples // 320 + 1
+        for frame in range(samples // 320 + 1):
+            cut = padded[320 * frame : 320 * frame + 512] * window
+            expected = np.abs(np.fft.rfft(cut))
+            np.testing.assert_allclose(found[item, frame, 0].numpy(), expected, atol=1e-4)
+
+
+@needs_opensmile
+def test_egemaps_are_opensmile_s_own(tmp_path):
+    import opensmile
+
+    torch.manual_seed(0)
+    lengths = [48_000, 16_000]
+    batch = speech(3.0, items=2)
+    found, frames = Egemaps()(batch, torch.tensor(lengths) / 48_000)
+    assert frames.tolist() == [296, 96] and found.shape == (2, 296, 1, 25)
+    smile = opensmile.Smile(
+        opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors
+    )
+    assert smile.feature_names[0] == "Loudness_sma3"
+    for item, samples in enumerate(lengths):
+        path = tmp_path / f"{item}.wav"
+        soundfile.write(path, batch[item, :samples].numpy(), 16_000, subtype="FLOAT")
+        expected = smile.process_file(str(path)).to_numpy()
+        np.testing.assert_allclose(found[item, : len(expected), 0].numpy(), expected, rtol=1e-6)
+
+
+@needs_opensmile
+@pytest.mark.parametrize("seconds", [0.025, 0.05, 0.061, 0.1, 3.0])
+def test_egemaps_meet_wav2vec_2_s_frames(seconds):
+    """Spec: 3 s -> 296 descriptors -> 149 frames, wav2vec 2.0's number."""
+    branch = Branch(Egemaps())
+    values, counts = branch.frontend(speech(seconds), torch.ones(1))
+    assert torch.isfinite(values).all()
+    _, frames = branch.prepare((values, counts))
+    assert abs(int(frames) - int(Encoder(TINY).num_frames(torch.tensor(16_000 * seconds)))) <= 2
+    if seconds == 3.0:
+        assert frames.tolist() == [149]
+
+
+def test_egemaps_without_the_package(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "opensmile", None)
+    with pytest.raises(InputError, match=r"pip install 'speechbrain-ser\[egemaps\]'"):
+        Egemaps()
+
+
+def test_enrolment_by_hand():
+    torch.manual_seed(0)
+    branch = Branch(Spectrogram(scalar=False), width=8)
+    model = probe(branch, normalise_by="speaker").eval()
+    recordings = [speech(0.5)[0], speech(0.9)[0]]
+    frames = torch.cat([branch.frontend(r[None], torch.ones(1))[0][0] for r in recordings])
+    expected = model.classify(
+        model.encode(recordings[0][None], torch.ones(1)),
+        [(frames.mean(dim=0)[None], frames.std(dim=0, correction=0)[None])],
+    )
+    before = model(recordings[0][None], torch.ones(1))
+    model.enrol(recordings)
+    enrolled = model(recordings[0][None], torch.ones(1))
+    torch.testing.assert_close(enrolled, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(enrolled, before, atol=1e-2)
+    model.enrol([])
+    torch.testing.assert_close(model(recordings[0][None], torch.ones(1)), before)
+    with pytest.raises(InputError, match="normalises by global"):
+        probe(branch, normalise_by="global").enrol(recordings)

@@ -1,0 +1,85 @@
+"""Draw how a probe weighs its encoder's layers (Pepino 2021, Figure 2), with bars over seeds.
+
+    python tools/plot_layer_weights.py results/probe results/probe_ravdess --output figure2
+
+Every folder is a curve: the complete runs in it, averaged over folds, then mean and sample standard
+deviation over seeds. Leaves OUTPUT.png and OUTPUT.csv (curve, seed, layer, weight and the raw value
+that training moved from 1; the mean of a seed's folds).
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_ser import plots, report
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import write_atomically
+
+
+def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]]]:
+    """layers, and seed -> {"share", "raw"} [layer], means over the folds of complete runs.
+
+    Raises InputError where no complete run has weights, or their layers differ.
+    """
+    runs = [
+        json.loads(path.read_text())
+        for path in sorted(folder.rglob("results.json"))
+        if report.is_complete(path.parent)
+    ]
+    found = [run for run in runs if "layer_weights" in run]
+    if not found:
+        raise InputError(
+            f"{folder} holds no complete run of a probe with several layers: train "
+            "recipes/IEMOCAP/train_probe.py first"
+        )
+    layers = found[0]["layer_weights"]["layers"]
+    if any(run["layer_weights"]["layers"] != layers for run in found):
+        raise InputError(f"{folder} holds runs with different layers: give one folder per curve")
+    by_seed = {
+        seed: {
+            kind: np.mean(
+                [run["layer_weights"][kind] for run in found if run["seed"] == seed], axis=0
+            )
+            for kind in ("share", "raw")
+        }
+        for seed in sorted({run["seed"] for run in found})
+    }
+    return layers, by_seed
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a curve each")
+    parser.add_argument("--output", default="layer_weights", help="PATH of PATH.png and PATH.csv")
+    options = parser.parse_args(words)
+    try:
+        curves = {folder.name: weights_of(folder) for folder in options.folders}
+        layers = next(iter(curves.values()))[0]
+        shares = {
+            name: [seed["share"] for seed in by_seed.values()]
+            for name, (_, by_seed) in curves.items()
+        }
+        plots.layer_weights(layers, shares, f"{options.output}.png", "Weights of the layers")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["curve", "seed", "layer", "weight", "raw"])
+        for name, (_, by_seed) in curves.items():
+            for seed, kinds in by_seed.items():
+                rows = zip(layers, kinds["share"].tolist(), kinds["raw"].tolist(), strict=True)
+                writer.writerows([name, seed, *row] for row in rows)
+        write_atomically(Path(f"{options.output}.csv"), text.getvalue())
+    except InputError as error:
+        print(f"plot_layer_weights.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"{options.output}.png\n{options.output}.csv")
+
+
+if __name__ == "__main__":
+    main()
