@@ -106,6 +106,21 @@ def test_random_windows_in_training_cover_the_file():
     assert sum(starts) / 400 == pytest.approx(0.5, abs=0.06)
 
 
+def test_other_sampling_rates_than_16_khz(tmp_path):
+    samples = tone(4.0, rate=48_000)
+    path = write(tmp_path / "48k.wav", samples, 48_000, subtype="FLOAT")
+    own = SpeechReader(sample_rate=48_000)(path)
+    assert torch.equal(own, torch.from_numpy(samples).float())
+    assert len(SpeechReader()(path)) == 4 * SAMPLE_RATE
+    assert len(SpeechReader(sample_rate=8_000)(path)) == 4 * 8_000
+    cut = SpeechReader(max_seconds=1.5, test_window="start", sample_rate=48_000)
+    assert torch.equal(cut(path), own[: round(1.5 * 48_000)])
+    tiled = SpeechReader(min_seconds=9, sample_rate=48_000)(path)
+    assert torch.equal(tiled, own.repeat(2))
+    with pytest.raises(InputError, match="lasts 20.0 ms: at least 25 ms"):
+        SpeechReader(sample_rate=48_000).prepare(own[:960], 48_000)
+
+
 def test_normalise_over_the_speech_s_own_samples():
     speech = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.3
     reader = SpeechReader(max_seconds=0.03, normalise=True, test_window="start")

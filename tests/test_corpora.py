@@ -101,6 +101,7 @@ def test_iemocap_four_classes(release):
         "words": "",
         "raw_emotion": "excited",
         "dialog_side": "Ses03F",
+        "aligned": "",  # the release has no alignments
     }
     assert manifest["Ses03F_impro01_F000"]["words"] == "WELL KNOWN CAFES DON'T YOU"
     assert manifest["Ses03F_script01_1_F001"]["style"] == "script"
@@ -125,6 +126,29 @@ def test_iemocap_other_label_sets(release):
     for label in ("happy", "sad"):
         with pytest.raises(InputError, match=f"leave no utterance labelled {label}"):
             count(labels=["angry", label], full_agreement=True)
+
+
+def test_iemocap_alignments(release):
+    with pytest.raises(InputError, match="no sentences/ForcedAlignment in any session"):
+        iemocap.prepare(release, aligned=True)
+    header, end = "    SFrm  EFrm  SegAScr Word\r\n", " Total score:    -178\n"
+    silence = "       0     33  -164520 <s>\n      34     60    -11 <sil>\n"
+    contents = {
+        "Ses01F_impro01_F000": silence + "      61    99   -402310 WELL(2)\r\n" + end,
+        "Ses01F_impro01_M000": silence + "  61  99  -40 ++LAUGHTER++\n 100 110 -9 </s>\n" + end,
+        "Ses01F_script01_1_F001": "",
+        "Ses03F_impro01_F000": header + "61\t99\t-5\t'cause\n",
+    }
+    for utt_id, content in contents.items():
+        dialog = utt_id.rsplit("_", 1)[0]
+        folder = release / f"Session{utt_id[4]}/sentences/ForcedAlignment/{dialog}"
+        text(folder / f"{utt_id}.wdseg", header + content)
+        text(folder / f"._{utt_id}.wdseg", " 1 2 3 WORD")
+    flags = {utt_id: row["aligned"] for utt_id, row in iemocap.prepare(release).items()}
+    kept = ["Ses01F_impro01_F000", "Ses03F_impro01_F000"]
+    assert flags == {utt_id: utt_id in kept for utt_id in flags} and len(flags) == 25
+    options = {"labels": sorted({iemocap.prepare(release)[utt_id]["emotion"] for utt_id in kept})}
+    assert list(iemocap.prepare(release, aligned=True, **options)) == kept
 
 
 def test_iemocap_transcripts_that_are_not_utf8(release):

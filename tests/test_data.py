@@ -14,6 +14,7 @@ from speechbrain_ser.data import (
     UNKNOWN,
     ShuffledBatches,
     UnderSampledBatches,
+    WrappedBatches,
     make_dataset,
     make_loader,
 )
@@ -55,13 +56,47 @@ def test_park_2023_s_epochs(sizes, utterances, number, of_seven, steps, complete
     assert [len(batch) for batch in epoch[:-1]] == [6] * (complete - 1)
 
 
+@pytest.mark.parametrize(("utterances", "batch_size"), [(7, 3), (9, 4), (10, 3), (5, 4)])
+def test_a_single_utterance_is_no_batch(utterances, batch_size):
+    batches = ShuffledBatches(["a"] * utterances, batch_size, seed=0)
+    epoch = list(batches)
+    assert len(epoch) == len(batches) == utterances // batch_size
+    assert [len(batch) for batch in epoch] == [batch_size] * (len(epoch) - 1) + [batch_size + 1]
+    assert sorted(i for batch in epoch for i in batch) == list(range(utterances))
+    assert len(list(ShuffledBatches(["a"] * utterances, 1, seed=0))) == utterances
+
+
+def test_pepino_2021_s_epochs():
+    """The steps that the authors' saved models counted: 100, 102, 97, 101, 101."""
+    sessions = {1: 1059, 2: 1016, 3: 1148, 4: 1025, 5: 1225}
+    steps = []
+    for test in sessions:
+        valid = 4 if test == 5 else 5
+        train = sum(size for session, size in sessions.items() if session not in (test, valid))
+        batches = WrappedBatches(["a"] * train, batch_size=32, seed=123)
+        epoch = list(batches)
+        assert {len(batch) for batch in epoch} == {32}
+        drawn = [i for batch in epoch for i in batch]
+        assert drawn[:train] != sorted(drawn[:train]) == list(range(train))
+        assert drawn[train:] == drawn[: len(drawn) - train]  # the last batch goes on anew
+        steps.append(len(epoch))
+    assert steps == [100, 102, 97, 101, 101]
+
+
+@pytest.mark.parametrize(("utterances", "number"), [(8, 3), (3, 1), (1, 1)])
+def test_wrapped_batches_of_few(utterances, number):
+    epoch = list(WrappedBatches(["a"] * utterances, batch_size=4, seed=0))
+    assert [len(batch) for batch in epoch] == [4] * number
+    assert {i for batch in epoch for i in batch} == set(range(utterances))
+
+
 def test_voxceleb_s_epoch():
     batches = ShuffledBatches(["speaker"] * 138_361, batch_size=16, seed=1000)
     assert len(batches) == 8_648
     assert math.ceil(len(batches) / 2) == 4_324
 
 
-@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches])
+@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches, WrappedBatches])
 def test_an_epoch_s_order_depends_on_seed_and_epoch_alone(sampler):
     targets = targets_of((30, 40, 20, 25))
 

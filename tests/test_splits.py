@@ -148,6 +148,9 @@ def test_validation_of_leave_one_session_out(iemocap):
         for fold in range(1, 6)
     ]
     assert held_out == [{"Ses05"}] * 4 + [{"Ses04"}]
+    fourth, fifth = (splits.leave_one_session_out(iemocap, k, "last_session") for k in (4, 5))
+    assert fourth["train"] == fifth["train"]
+    assert sessions(fourth["train"]) == {"Ses01", "Ses02", "Ses03"}
 
 
 def test_validation_of_leave_one_speaker_out(iemocap):
@@ -203,6 +206,36 @@ def test_given_speakers_are_pepinos(ravdess):
     parts = splits.given_speakers(ravdess, valid=["21", "22"], test=["23", "24"])
     assert [len(parts[part]) for part in splits.PARTS] == [1200, 120, 120]
     assert speakers(parts["test"]) == {"23", "24"}
+
+
+def test_pepinos_ravdess_holds_speech_and_song(ravdess):
+    """2,452 files: song knows six emotions and is absent of actor 18."""
+    song = {
+        name.replace("03-01-", "03-02-", 1): row
+        for name, row in ravdess.items()
+        if row["emotion"] not in ("disgust", "surprised") and row["speaker"] != "18"
+    }
+    both = {
+        name: row | {"emotion": row["emotion"].replace("calm", "neutral")}
+        for name, row in sorted((ravdess | song).items())
+    }
+    assert len(both) == 2452
+    parts = splits.given_speakers(both, valid=["21", "22"], test=["23", "24"])
+    assert [len(parts[part]) for part in splits.PARTS] == [2036, 208, 208]
+    support = Counter(row["emotion"] for row in parts["test"].values())
+    assert support == {"neutral": 48, "disgust": 16, "surprised": 16} | dict.fromkeys(
+        ("happy", "sad", "angry", "fearful"), 32
+    )
+    tested = Counter()
+    for fold, size in enumerate((490, 490, 490, 490, 492), 1):
+        parts = splits.random_folds(both, fold, seed=123)
+        following = splits.random_folds(both, fold % 5 + 1, seed=123)
+        assert len(parts["test"]) == size and parts["valid"] == following["test"]
+        assert sum(map(len, parts.values())) == 2452
+        assert splits.protocol(parts) == "speaker-dependent"
+        tested.update(list(parts["test"]))
+    assert dict(tested) == dict.fromkeys(both, 1)
+    assert splits.random_folds(both, 1, seed=1234)["test"] != splits.random_folds(both, 1)["test"]
 
 
 def test_stratified_has_the_published_supports(ravdess):
@@ -281,6 +314,8 @@ def test_speaker_identification_draws_at_least_one_of_each_speaker(ravdess):
         (partial(splits.by_actor, n_folds=5, fold=6), "fold is 6: use 1 (group 1) to 5"),
         (partial(splits.by_actor, n_folds=11), "n_folds is 11: 10 speakers"),
         (partial(splits.by_actor, n_folds=2), "n_folds is 2"),
+        (partial(splits.random_folds, n_folds=2), "n_folds is 2: 5531 utterances"),
+        (partial(splits.random_folds, fold=6), "fold is 6: use 1 (fold 1) to 5"),
         (partial(splits.stratified, fold=2), "fold 1 only, choose another seed"),
         (partial(splits.official, fold=2), "fold 1 only"),
         (partial(splits.leave_one_session_out, validation="none"), "validation is 'none'"),
