@@ -36,6 +36,8 @@ def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
     for key, value in (("encoder", str(TINY)), ("dim", "16"), ("width", "16")):
         if re.search(f"^{key}:", yaml.read_text(), flags=re.MULTILINE):
             words += [f"--{key}", value]
+    if "FeatureStore" in yaml.read_text():
+        words += ["--store", f"{{folder: {results}/features}}"]
     return [*words, *overrides]
 
 

@@ -1,14 +1,19 @@
 """Pepino 2021's frontends and networks, against loops, Hugging Face, openSMILE and the paper."""
 
+import csv
 import importlib.util
+import json
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY
+from conftest import RECIPES, TINY, run, tiny
+from test_tools import tool
 from torch import nn
 
+from speechbrain_ser import EmotionRecognizer, best, splits
+from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.frontends import Egemaps, EncoderLayers, Spectrogram
@@ -315,3 +320,136 @@ def test_enrolment_by_hand():
     torch.testing.assert_close(model(recordings[0][None], torch.ones(1)), before)
     with pytest.raises(InputError, match="normalises by global"):
         probe(branch, normalise_by="global").enrol(recordings)
+
+
+PROBE = RECIPES / "IEMOCAP" / "hparams" / "probe.yaml"
+SETTINGS = {
+    "speaker": [],
+    "global": ["--normalise_by", "global", "--variant", "_global"],
+    "none": ["--normalise_by", "none", "--variant", "_none"],
+    "dialog_side": ["--normalise_by", "dialog_side", "--variant", "_side", "--seed", "7"],
+}
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory):
+    """normalise_by -> the folder of a tiny run on mini IEMOCAP, from one store in float32."""
+    results = tmp_path_factory.mktemp("probes")
+    store = ["--store", f"{{dtype: float32, folder: {results}/features}}", "--batch_size", "8"]
+    folders = {}
+    for name, words in SETTINGS.items():
+        run(PROBE, tiny(PROBE, results, *store, *words))
+        (folders[name],) = results.glob(f"probe{words[3] if words else ''}/fold1/*")
+    return folders
+
+
+def test_runs_share_one_store_and_say_what_they_used(probes):
+    stores = list((probes["speaker"].parents[2] / "features").iterdir())
+    assert len(stores) == 2  # seed 7 draws other random weights, and so other features
+    for name, folder in probes.items():
+        results = json.loads((folder / "results.json").read_text())
+        assert results["transductive"] is (name in ("speaker", "dialog_side"))
+        assert ("transductive" in results["protocol"]) is results["transductive"]
+        assert results["layer_weights"]["layers"] == [0, 1, 2]
+        raw = np.abs(results["layer_weights"]["raw"])
+        np.testing.assert_allclose(results["layer_weights"]["share"], raw / raw.sum(), rtol=1e-6)
+        assert not (raw == 1).any()  # they were trained
+
+
+def parts_of(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return splits.leave_one_session_out(manifest, 1, validation="last_session")
+
+
+def frames_of(model, entries) -> np.ndarray:
+    """All frames of these recordings, [frame, layer, dim]."""
+    reader = SpeechReader(max_seconds=15)
+    with torch.no_grad():
+        return np.concatenate(
+            [
+                model.branches[0].frontend(reader(entry["wav"])[None], torch.ones(1))[0][0].double()
+                for entry in entries
+            ]
+        )
+
+
+def test_a_model_keeps_the_training_part_s_statistics_alone(probes):
+    train = parts_of(probes["global"])["train"].values()
+    for name in ("speaker", "global"):
+        branch = (model := best.load(probes[name] / "best")["model"]).branches[0]
+        frames = frames_of(model, train)
+        np.testing.assert_allclose(branch.mean, frames.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(branch.deviation, frames.std(axis=0), rtol=1e-4)
+    untouched = best.load(probes["none"] / "best")["model"].branches[0]
+    assert not untouched.mean.any() and (untouched.deviation == 1).all()
+
+
+def probabilities(folder) -> dict[str, dict[str, float]]:
+    with open(folder / "predictions.csv", newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_best_gives_the_run_s_probabilities(probes, name, caplog):
+    """With a group's test recordings enrolled where the run normalised by group."""
+    recognizer = EmotionRecognizer.from_hparams(probes[name] / "best")
+    grouped = name in ("speaker", "dialog_side")
+    assert ("Give recordings of yours to enrol()" in caplog.text) is grouped
+    test, expected = parts_of(probes[name])["test"], probabilities(probes[name])
+    groups = {entry[name] for entry in test.values()} if grouped else {None}
+    for group in groups:
+        chosen = {i: e["wav"] for i, e in test.items() if not grouped or e[name] == group}
+        if grouped:
+            recognizer.enrol(list(chosen.values()))
+        found = recognizer.classify_files(list(chosen.values()))
+        for utt_id, emotion in zip(chosen, found, strict=True):
+            for label, prob in emotion.probs.items():
+                assert prob == pytest.approx(float(expected[utt_id][label]), abs=1e-5)
+    if not grouped:
+        with pytest.raises(InputError, match=f"this model normalises by {name}"):
+            recognizer.enrol([])
+
+
+def test_enrolment_is_for_models_that_use_it(runs):
+    recognizer = EmotionRecognizer.from_hparams(runs / "emotion/fold1/1000/best")
+    with pytest.raises(InputError, match="does not normalise by speaker"):
+        recognizer.enrol([])
+
+
+def test_a_manifest_without_the_field(tmp_path):
+    with pytest.raises(InputError, match="has no accent to normalise by: set normalise_by to"):
+        run(PROBE, tiny(PROBE, tmp_path, "--normalise_by", "accent"))
+
+
+def test_gradients_are_clipped_by_value(tmp_path, monkeypatch):
+    largest = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam,
+        "step",
+        lambda self, *_: (
+            largest.append(
+                max(p.grad.abs().max().item() for g in self.param_groups for p in g["params"])
+            ),
+            step(self),
+        ),
+    )
+    run(PROBE, tiny(PROBE, tmp_path, "--clip_value", "0.001", "--max_epochs", "1"))
+    assert largest and max(largest) == pytest.approx(0.001)
+
+
+def test_layer_weights_of_several_runs(probes, tmp_path, capsys):
+    weights = tool("plot_layer_weights")
+    results = probes["speaker"].parents[2]
+    output = tmp_path / "figure2"
+    folders = [str(results / "probe"), str(results / "probe_side")]
+    weights.main([*folders, "--output", str(output)])
+    assert (tmp_path / "figure2.png").stat().st_size > 10_000
+    with open(tmp_path / "figure2.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["curve"] for row in rows] == ["probe"] * 3 + ["probe_side"] * 3
+    shares = json.loads((probes["speaker"] / "results.json").read_text())["layer_weights"]["share"]
+    assert [float(row["weight"]) for row in rows[:3]] == pytest.approx(shares)
+    with pytest.raises(SystemExit):
+        weights.main([str(tmp_path), "--output", str(output)])
+    assert "holds no complete run of a probe" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import shlex
 from collections import Counter
 from functools import cache
@@ -31,6 +32,12 @@ PARK = [
     for name in ("IEMOCAP", "VoxCeleb1")
     for row in csv.DictReader((RECIPES / name / "RESULTS.csv").read_text().splitlines())
     if row["paper"] == "Park 2023"
+]
+PEPINO = [
+    row
+    for path in FILES
+    for row in csv.DictReader(path.read_text().splitlines())
+    if row["paper"] == "Pepino 2021"
 ]
 IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 
@@ -73,7 +80,7 @@ def row_with_best(best: str) -> dict:
 @pytest.fixture(autouse=True)
 def corpora_named(monkeypatch):
     """With a corpus named, settings are the paper's own; nothing is read from it here."""
-    for corpus in ("IEMOCAP", "VOXCELEB1"):
+    for corpus in ("IEMOCAP", "RAVDESS", "VOXCELEB1"):
         monkeypatch.setenv(f"SER_{corpus}", f"/corpora/{corpus}")
 
 
@@ -271,3 +278,52 @@ def test_how_many_rows_each_table_has():
         "Fig. 7b": 3,
         "Fig. 7c": 3,
     }
+
+
+def row_id(row: dict) -> str:
+    return f"{row['corpus']}-{row['item']}-{row['row']}"
+
+
+@pytest.mark.parametrize("row", PEPINO, ids=row_id)
+def test_every_row_of_pepino_2021_says_its_corpus(row):
+    settings = settings_of(row)
+    assert not settings["mini"]
+    assert settings["corpus"]["name"] == row["corpus"]
+    assert settings["select_by"] == "loss" and settings["patience"] == 4
+    by = settings["normalise_by"]
+    assert ("global" in row["row"]) == (by == "global")
+    assert settings["lr"] == (1e-3 if "as printed" in row["row"] else 1e-4)
+    assert settings["batch_size"] == (16 if "LSTM" in row["row"] else 32)
+    if "ASR" in row["row"]:
+        assert settings["encoder"] == "facebook/wav2vec2-base-960h"
+    if "Issa" not in row["item"]:
+        count = {"iemocap": 5473, "ravdess": 1440 if "speech alone" in row["item"] else 2452}
+        assert settings["corpus"]["expected"] == count[row["corpus"]]
+
+
+def test_the_folders_of_pepino_2021_are_one_setting_each():
+    folders: dict[str, dict] = {}
+    for row in PEPINO:
+        settings = hp.plain(settings_of(row))
+        known = folders.setdefault(settings["output_folder"], settings)
+        assert hp.differences(known, settings) == [], row
+    assert len(folders) == len(PEPINO) - 2  # Table 1's all layers is Table 2's dense, by speaker
+
+
+@pytest.fixture(scope="module")
+def pepino_runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("pepino")
+
+
+@pytest.mark.parametrize("row", PEPINO, ids=row_id)
+def test_every_row_of_pepino_2021_runs_in_mini(row, pepino_runs):
+    if "Egemaps" in row["overrides"] or "egemaps" in row["hparams"]:
+        pytest.importorskip("opensmile")
+    yaml = (ROOT / row["script"]).parent / row["hparams"]
+    words = [*shlex.split(row["overrides"]), "--max_epochs", "1", "--encoder", str(TINY)]
+    run(yaml, tiny(yaml, pepino_runs, *words))
+    settings = settings_of(row)
+    folder = pepino_runs / settings["output_folder"].removeprefix("results/")
+    results = json.loads((folder / "results.json").read_text())
+    assert results["corpus"] == f"mini-{row['corpus']}"
+    assert results["transductive"] is (settings["normalise_by"] not in ("global", "none"))
