@@ -1,4 +1,4 @@
-"""Installation: pip install -e . (extras: mini, dev)."""
+"""Installation: pip install -e . (extras: mini, egemaps, dev)."""
 
 from pathlib import Path
 
@@ -33,6 +33,7 @@ setup(
     ],
     extras_require={
         "mini": ["espeakng-loader"],  # GPL-3.0: only to synthesise the mini corpora
+        "egemaps": ["opensmile>=2.5,<3"],  # free for research, not for commercial products
         "dev": ["pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"],
     },
     classifiers=[

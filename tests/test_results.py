@@ -103,15 +103,18 @@ def test_the_readme_shows_the_rows(path):
     text = readme.read_text()
     assert summarize.rewritten(readme, path) == text
     rows = list(csv.DictReader(path.read_text().splitlines()))
-    shown = text.partition(summarize.BEGIN)[2].partition(summarize.END)[0].splitlines()
+    blocks = {match[1]: match[0].splitlines() for match in summarize.BLOCK.finditer(text)}
+    assert set(blocks) == {row["paper"] for row in rows}
     for row in rows:
+        shown = blocks[row["paper"]]
         shown_first = ("row", "paper_WA", "paper_UA", "paper_sd", "WA")
         start = f"| {' | '.join(row[column] for column in shown_first)} |"
         assert any(line.startswith(start) for line in shown), row
         command = f"python {row['script']} {row['hparams']} {row['overrides']}".strip()
         assert command in shown, row
+    shown = [line for block in blocks.values() for line in block]
     tables = [line for line in shown if line.startswith("| ") and "---" not in line]
-    headings = [line for line in shown if line.startswith("### ")]
+    headings = [line for line in shown if line.startswith("#### ")]
     assert len(tables) == len(rows) + len(headings)
 
 
@@ -119,15 +122,16 @@ def test_summarize_rewrites_only_between_the_marks(tmp_path):
     header, row = ",".join(COLUMNS), "P,T,r,s.py,h.yaml,--k 1,{},c,1.00,2.00,,3.25,,,,,,,,,n"
     results, readme = tmp_path / "RESULTS.csv", tmp_path / "README.md"
     results.write_text("\n".join([header, row.format("replication"), row.format("honest")]))
-    readme.write_text(f"above\n{summarize.BEGIN}stale{summarize.END}\nbelow\n")
+    begin = summarize.BEGIN.format("P")
+    readme.write_text(f"above\n{begin}stale{summarize.END}\nbelow\n")
     text = summarize.rewritten(readme, results)
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "stale" not in text
     assert text.count("| r | 1.00 | 2.00 |  | 3.25 |") == 2
-    assert text.count("### P, T, replication\n") == text.count("### P, T\n") == 1
+    assert text.count("#### T, replication\n") == text.count("#### T\n") == 1
     readme.write_text(text)
     assert summarize.rewritten(readme, results) == text
     readme.write_text("no marks")
-    with pytest.raises(InputError, match="README.md has no <!-- results -->"):
+    with pytest.raises(InputError, match="README.md has no <!-- results: P -->"):
         summarize.rewritten(readme, results)
 
 

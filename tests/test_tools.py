@@ -204,3 +204,23 @@ def test_a_row_is_filled_from_its_complete_runs(tmp_path, monkeypatch):
     assert filled["UA_pooled"] == f"{(75 + 100) / 2:.2f}"
     assert filled["WA_pooled"] == f"{(100 * 9 / 12 + 100) / 2:.2f}"
     assert (filled["folds"], filled["seeds"], filled["commit"]) == ("1 2", "1 2", "c1 c2")
+
+
+def test_probe_times_an_epoch_from_the_store_and_one_with_the_encoder(capsys):
+    benchmark.main(["probe", "--small", "--recordings", "6"])
+    text = capsys.readouterr().out
+    header, *rows = table(text)
+    assert header[1:] == ["s", "recordings/s", "times real time"]
+    fill, encoder, store = ([float(cell) for cell in row[1:]] for row in rows)
+    for seconds, rate, _ in (fill, encoder, store):
+        assert rate == pytest.approx(6 / seconds, rel=0.1)
+    ratio = float(text.partition("from the store is ")[2].split()[0])
+    assert ratio == pytest.approx(encoder[0] / store[0], rel=0.1)
+
+
+def test_the_benchmark_s_durations_are_iemocap_s(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark.soundfile, "write", lambda *_: None)
+    seconds = [row["duration"] for row in benchmark.recordings(tmp_path, 4000).values()]
+    assert np.mean(seconds) == pytest.approx(4.55, rel=0.05)
+    assert np.std(seconds) == pytest.approx(3.23, rel=0.1)
+    assert 0.58 <= min(seconds) and max(seconds) <= 34.1

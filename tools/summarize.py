@@ -1,7 +1,7 @@
 """Write the results tables of the recipe READMEs from their RESULTS.csv, and those from runs.
 
-python tools/summarize.py                     rewrites what stands between <!-- results --> and
-                                              <!-- /results --> in recipes/*/README.md
+python tools/summarize.py                     rewrites what stands between <!-- results: PAPER -->
+                                              and <!-- /results --> in recipes/*/README.md
 python tools/summarize.py --check             changes nothing; fails if a README is out of date
 python tools/summarize.py --collect results   first fills our columns of each RESULTS.csv row whose
                                               runs are in that folder
@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 import json
+import re
 import shlex
 import sys
 from itertools import groupby
@@ -24,7 +25,8 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+BEGIN, END = "<!-- results: {} -->", "<!-- /results -->"
+BLOCK = re.compile(r"<!-- results: (.+?) -->.*?<!-- /results -->", flags=re.DOTALL)
 SHOWN = {  # column of RESULTS.csv: its heading
     "row": "row",
     "paper_WA": "paper WA",
@@ -51,10 +53,10 @@ def block(rows: list[dict]) -> str:
     lines = []
     place = {key: i for i, key in reversed(list(enumerate(map(table_of, rows))))}
     rows = sorted(rows, key=lambda row: place[table_of(row)])
-    for (paper, item, protocol), members in groupby(rows, table_of):
+    for (_, item, protocol), members in groupby(rows, table_of):
         members = list(members)
-        title = f"{paper}, {item}" + (f", {protocol}" if protocol != "honest" else "")
-        lines += [f"### {title}", "", f"| {' | '.join(SHOWN.values())} |"]
+        title = item + (f", {protocol}" if protocol != "honest" else "")
+        lines += [f"#### {title}", "", f"| {' | '.join(SHOWN.values())} |"]
         lines += [f"| {' | '.join('---' if c in TEXT else '---:' for c in SHOWN)} |"]
         lines += [f"| {' | '.join(row[column] for column in SHOWN)} |" for row in members]
         lines += ["", "```bash"]
@@ -126,17 +128,25 @@ def table_of(row: dict) -> tuple[str, str, str]:
 
 
 def rewritten(readme: Path, results: Path) -> str:
-    """The README's text with the block of this RESULTS.csv."""
+    """The README's text with the blocks of this RESULTS.csv, one per paper."""
     if not readme.is_file():
-        raise InputError(f"{readme} is missing: {results} needs a README with {BEGIN} and {END}")
+        raise InputError(f"{readme} is missing: {results} needs a README with its tables")
     text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InputError(f"{readme} has no {BEGIN} ... {END}: put the two lines where tables go")
     with open(results, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return f"{before}{BEGIN}\n\n{block(rows)}\n{END}{after}"
+    papers = list(dict.fromkeys(row["paper"] for row in rows))
+    for paper in papers:
+        if BLOCK.findall(text).count(paper) != 1:
+            raise InputError(
+                f"{readme} has no {BEGIN.format(paper)} ... {END}: put the two lines where the "
+                "tables of that paper go, once"
+            )
+
+    def filled(match: re.Match) -> str:
+        mine = [row for row in rows if row["paper"] == match[1]]
+        return f"{BEGIN.format(match[1])}\n\n{block(mine)}\n{END}"
+
+    return BLOCK.sub(filled, text)
 
 
 def main(words: list[str] | None = None) -> None:

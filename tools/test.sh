@@ -2,7 +2,7 @@
 # Installs into .venv, then lint and the whole test suite. Arguments go to pytest.
 set -euo pipefail
 source "$(dirname "$0")/setup.sh"
-setup mini,dev
+setup mini,egemaps,dev
 ruff format --check .
 ruff check .
 yamllint --strict .
