@@ -41,6 +41,16 @@ class SerBrain(sb.Brain):
         batch = batch.to(self.device)
         return batch.speech.data, batch.speech.lengths
 
+    @staticmethod
+    def fill(settings: Mapping, parts: Mapping[str, Mapping[str, dict]]) -> dict:
+        """Settings that only the corpus can tell, as overrides."""
+        return {}
+
+    @property
+    def labels(self) -> list[str]:
+        """What the model names: the values of the main target."""
+        return list(next(iter(self.hparams.targets.values())))
+
     def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
         """part -> the items of its utterances, see data.make_dataset."""
         reader, targets = self.hparams.reader, self.hparams.targets
@@ -60,18 +70,24 @@ class SerBrain(sb.Brain):
         """Keep a batch's logits [batch, class] and targets [batch] for on_stage_end to score."""
         if stage != sb.Stage.TRAIN:
             self.records["id"].extend(batch.id)
-            self.last_batch = len(batch.id)
             self.records["target"].extend(targets.tolist())
             self.records["logits"].append(logits.detach().float().cpu())
 
+    def evaluate_batch(self, batch, stage):
+        self.evaluated += (last := len(batch.id))
+        self.last_share = last / self.evaluated
+        return super().evaluate_batch(batch, stage)
+
     def on_stage_start(self, stage, epoch=None):
         self.records = {"id": [], "target": [], "logits": []}
+        self.evaluated = 0  # utterances
         self.stage_began = time.monotonic()
         if stage == sb.Stage.TRAIN:
             # an epoch's randomness depends on its number alone, so that a resumed run repeats it
             sb.utils.seed_everything(self.hparams.seed + epoch, verbose=False)
             self.hparams.reader.epoch = self.hparams.seed + epoch
             self.epoch_lr = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
+            self.epoch_lr *= warmed_up(epoch, self.hparams.epochs.limit, self.hparams.warm_up)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.epoch_lr
 
@@ -85,8 +101,7 @@ class SerBrain(sb.Brain):
 
         SpeechBrain's also leaves out what is not finite, and begins with 0.
         """
-        evaluated = len(self.records["id"])
-        share = self.last_batch / evaluated if evaluated else 1 / self.step
+        share = self.last_share if self.evaluated else 1 / self.step
         return avg_loss + (float(loss) - avg_loss) * share
 
     def init_optimizers(self):
@@ -103,13 +118,16 @@ class SerBrain(sb.Brain):
             self.train_loss = float(stage_loss)
             return
         self.stage_loss = float(stage_loss)
-        labels = next(iter(self.hparams.targets.values()))
-        self.logits = torch.cat(self.records["logits"])  # [utterance, class]
-        predictions = self.logits.argmax(dim=1).tolist()
-        self.scores = metrics.score(self.records["target"], predictions, labels)
+        self.scores = self.score()
         if stage == sb.Stage.VALID:
             stop.update(epoch, self.stage_loss)  # first: the checkpoint holds its state
             self.keep(epoch)
+
+    def score(self) -> dict:
+        """The scores of what was recorded; WA..., UA... and WER... are logged."""
+        self.logits = torch.cat(self.records["logits"])  # [utterance, class]
+        predictions = self.logits.argmax(dim=1).tolist()
+        return metrics.score(self.records["target"], predictions, self.labels)
 
     def keep(self, epoch: int) -> None:
         """Log the epoch and checkpoint it; the best and the latest checkpoints are kept."""
@@ -118,9 +136,9 @@ class SerBrain(sb.Brain):
             "lr": self.epoch_lr,
             "train_loss": self.train_loss,
             "valid_loss": self.stage_loss,
-            "valid_WA": self.scores["WA"],
-            "valid_UA": self.scores["UA"],
         }
+        watched = (name for name in self.scores if name.startswith(("WA", "UA", "WER")))
+        row |= {f"valid_{name}": self.scores[name] for name in watched} | self.epoch_facts()
         history = self.hparams.epochs.history
         history.append(row)
         line = ", ".join(
@@ -135,15 +153,30 @@ class SerBrain(sb.Brain):
             verbosity=logging.DEBUG,
         )
 
+    def epoch_facts(self) -> dict:
+        """What an epoch's row of the log says of this method beside losses and scores."""
+        return {}
+
     def selection_score(self) -> float:
-        """Higher is better: the validation's WA, UA, F1 or minus its loss, by `select_by`."""
+        """Higher is better: the validation's WA, UA, ..., minus its loss or WER, by `select_by`.
+
+        "last" prefers the latest epoch. Raises InputError for what is not measured.
+        """
         select_by = self.hparams.select_by
-        score = -self.stage_loss if select_by == "loss" else self.scores[select_by]
+        known = self.scores | {"loss": self.stage_loss, "last": self.hparams.epochs.current}
+        if not isinstance(known.get(select_by), int | float):
+            names = ", ".join(
+                name for name, value in known.items() if isinstance(value, int | float)
+            )
+            raise InputError(
+                f"select_by is {select_by!r}, which is not measured: use one of {names}"
+            )
+        score = -known[select_by] if select_by in ("loss", "WER") else known[select_by]
         return -math.inf if math.isnan(score) else score
 
     def predictions(self) -> list[dict]:
         """A row per evaluated utterance: id, target, prediction and a probability per label."""
-        labels = next(iter(self.hparams.targets.values()))
+        labels = self.labels
         probs = self.modules.model.head.probs(self.logits).tolist()
         return [
             {"id": utt_id, "target": labels[target], "prediction": labels[row.index(max(row))]}
@@ -160,6 +193,17 @@ class SerBrain(sb.Brain):
         self.best_epoch = best.meta["epoch"]
         with naming(best):
             torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
+
+
+def warmed_up(epoch: int, epochs: int, share: float) -> float:
+    """The factor of a learning rate that rises over a share of the epochs, then falls to 0.
+
+    epoch counts from 1; the share 0 is a constant factor of 1.
+    """
+    if share == 0:
+        return 1.0
+    rising = share * epochs
+    return min(epoch / rising, (epochs - epoch + 1) / max(1, epochs - rising))
 
 
 def importance(checkpoint) -> tuple[float, int]:

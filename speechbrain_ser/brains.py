@@ -4,9 +4,20 @@ import functools
 import logging
 
 import torch
+from speechbrain import Stage
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.decoders.ctc import ctc_greedy_decode
+from speechbrain.nnet.losses import ctc_loss
+from speechbrain.utils.metric_stats import ErrorRateStats
+from torch import nn
 
+from speechbrain_ser import hparams as hp
+from speechbrain_ser import metrics
 from speechbrain_ser.brain import SerBrain
+from speechbrain_ser.data import make_dataset
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoder import num_samples
+from speechbrain_ser.text import BLANK, SentencePieceTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -108,3 +119,184 @@ class ProbeBrain(SerBrain):
                     "share": branch.weights.tolist(),
                 }
         return facts
+
+
+class MultitaskBrain(SerBrain):
+    """Gao 2023: the losses and scores of several tasks; a recipe's script weighs the losses."""
+
+    @staticmethod
+    def fill(settings, parts):
+        """A SentencePiece model, made of the training part's transcripts."""
+        tokenizer = hp.build({"tokenizer": settings["tokenizer"]})["tokenizer"]
+        if not isinstance(tokenizer, SentencePieceTokenizer) or settings["tokenizer"].get("model"):
+            return {}
+        transcripts = [entry["words"] for entry in parts["train"].values()]
+        return {"tokenizer": {"model": tokenizer.trained_on(transcripts)}}
+
+    @property
+    def labels(self):
+        tasks = self.modules.model.heads
+        return list(self.hparams.targets["emotion"]) if "emotion" in tasks else []
+
+    def make_datasets(self, parts):
+        """Items hold the transcript, too, if one of the tasks is ASR."""
+        self.too_long: set[str] = set()  # utterances of more tokens than frames
+        datasets = super().make_datasets(parts)
+        return {part: self.with_tokens(dataset) for part, dataset in datasets.items()}
+
+    def with_tokens(self, dataset):
+        if "asr" not in self.modules.model.heads:
+            return dataset
+        tokenizer = self.modules.model.heads["asr"].tokenizer
+
+        def tokens_of(words):
+            tokens = tokenizer.encode(words) if words else []
+            yield torch.tensor(tokens or [BLANK])  # a batch needs something to pad
+            yield len(tokens)
+
+        dataset.add_dynamic_item(tokens_of, takes="words", provides=["tokens", "token_count"])
+        targets = [f"{field}_id" for field in self.hparams.targets]
+        dataset.set_output_keys(["id", "speech", "words", "tokens", "token_count", *targets])
+        return dataset
+
+    def compute_forward(self, batch, stage):
+        return self.modules.model.outputs(*self.speech_of(batch))
+
+    def losses(self, outputs, batch, stage) -> dict[str, torch.Tensor]:
+        """task -> its loss; in evaluation the outputs are recorded."""
+        losses = {task: self.loss_of(task, logits, batch) for task, logits in outputs.items()}
+        if stage != Stage.TRAIN:
+            self.record_tasks(outputs, batch, stage)
+        return losses
+
+    def loss_of(self, task: str, logits: torch.Tensor, batch) -> torch.Tensor:
+        """Mean cross-entropy over what is known of the task, or CTC; float32 in any precision."""
+        if task == "asr":
+            return self.ctc(logits.float(), batch)
+        targets = getattr(batch, f"{task}_id")
+        total = nn.functional.cross_entropy(
+            logits.float(), targets, ignore_index=-1, reduction="sum"
+        )
+        return total / (targets >= 0).sum().clamp(min=1)
+
+    def ctc(self, logits: torch.Tensor, batch) -> torch.Tensor:
+        """CTC over utterances with words that fit into their frames; others are left out."""
+        tokens, counts = batch.tokens.data, batch.token_count  # [batch, token], [batch]
+        frames = self.modules.model.encoder.num_frames(num_samples(*self.speech_of(batch)))
+        within = torch.arange(1, tokens.shape[1], device=counts.device) < counts.unsqueeze(1)
+        repeats = ((tokens[:, 1:] == tokens[:, :-1]) & within).sum(dim=1)  # a blank between each
+        fits = counts + repeats <= frames
+        for utt_id, known in zip(batch.id, fits.tolist(), strict=True):
+            if not known and utt_id not in self.too_long:
+                self.too_long.add(utt_id)
+                logger.warning("%s has more tokens than frames: no ASR loss for it", utt_id)
+        used = fits & (counts > 0)
+        if not used.any():
+            return logits.sum() * 0
+        return ctc_loss(
+            logits[used].log_softmax(dim=2),
+            tokens[used],
+            frames[used] / logits.shape[1],
+            counts[used] / tokens.shape[1],
+            BLANK,
+            self.hparams.ctc_reduction,
+        )
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        self.rows: dict[str, dict] = {}  # utt_id -> what else was recognised
+        self.error_rate = ErrorRateStats()
+
+    def record_tasks(self, outputs, batch, stage) -> None:
+        for utt_id in batch.id:
+            self.rows[utt_id] = {}
+        for task, logits in outputs.items():
+            if task == "emotion":
+                self.record(batch, logits, batch.emotion_id, stage)
+            elif task == "asr":
+                self.record_words(logits, batch)
+            else:
+                names = self.hparams.targets[task]
+                targets = getattr(batch, f"{task}_id").tolist()
+                found = logits.argmax(dim=1).tolist()
+                for utt_id, target, prediction in zip(batch.id, targets, found, strict=True):
+                    self.rows[utt_id] |= {
+                        f"{task}_target": names[target] if target >= 0 else "",
+                        f"{task}_prediction": names[prediction],
+                    }
+
+    def record_words(self, logits: torch.Tensor, batch) -> None:
+        """Greedy decoding; utterances without words have no word error rate."""
+        model = self.modules.model
+        frames = model.encoder.num_frames(num_samples(*self.speech_of(batch)))
+        decoded = ctc_greedy_decode(logits.float(), frames / logits.shape[1], BLANK)
+        hypotheses = [model.heads["asr"].tokenizer.decode(tokens) for tokens in decoded]
+        for utt_id, reference, hypothesis in zip(batch.id, batch.words, hypotheses, strict=True):
+            self.rows[utt_id] |= {"reference": reference, "hypothesis": hypothesis}
+            if reference:
+                self.error_rate.append([utt_id], [hypothesis.split()], [reference.split()])
+
+    def score(self):
+        tasks = self.modules.model.heads
+        scores = super().score() if "emotion" in tasks else {}
+        for task in tasks:
+            if task == "asr" and self.error_rate.scores:
+                scores["WER"] = self.error_rate.summarize("WER")
+            elif task not in ("asr", "emotion"):
+                names = self.hparams.targets[task]
+                known = [row for row in self.rows.values() if row[f"{task}_target"]]
+                if known:
+                    numbers = [
+                        [names.index(row[f"{task}_{column}"]) for row in known]
+                        for column in ("target", "prediction")
+                    ]
+                    own = metrics.score(*numbers, names)
+                    scores |= {f"{name}_{task}": own[name] for name in ("WA", "UA")}
+        return scores
+
+    def predictions(self):
+        if "emotion" not in self.modules.model.heads:
+            return [{"id": utt_id} | row for utt_id, row in self.rows.items()]
+        return [row | self.rows[row["id"]] for row in super().predictions()]
+
+    def epoch_facts(self):
+        return self.gradient_conflict() if self.hparams.log_gradient_conflict else {}
+
+    @torch.enable_grad()
+    def gradient_conflict(self) -> dict[str, float]:
+        """Cosine between the gradients of the emotion loss and of each other task's loss.
+
+        At the encoder's trained parameters, on the same few training utterances after each epoch,
+        without dropout; a reversed gradient counts as reversed. Training does not notice it.
+        """
+        model = self.modules.model
+        if "emotion" not in model.heads:
+            raise InputError("log_gradient_conflict compares with emotion: add it to tasks")
+        if not hasattr(self, "fixed_batch"):
+            entries = dict(list(self.parts["train"].items())[: self.hparams.batch_size])
+            dataset = make_dataset(entries, self.hparams.reader, self.hparams.targets)
+            self.fixed_batch = PaddedBatch(list(self.with_tokens(dataset))).to(self.device)
+        shared = [p for p in model.encoder.parameters() if p.requires_grad]
+        outputs = self.compute_forward(self.fixed_batch, Stage.VALID)
+        gradients = {}
+        for task, logits in outputs.items():
+            loss = self.loss_of(task, logits, self.fixed_batch)
+            own = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+            gradients[task] = torch.cat(
+                [
+                    (g if g is not None else torch.zeros_like(p)).flatten()
+                    for g, p in zip(own, shared, strict=True)
+                ]
+            )
+        emotion = gradients.pop("emotion")
+        return {
+            f"cosine_{task}": nn.functional.cosine_similarity(emotion, gradient, dim=0).item()
+            for task, gradient in gradients.items()
+        }
+
+    def facts(self):
+        kept = [
+            {key: value for key, value in row.items() if key == "epoch" or "cosine" in key}
+            for row in self.hparams.epochs.history
+        ]
+        return {"gradient_conflict": kept} if self.hparams.log_gradient_conflict else {}

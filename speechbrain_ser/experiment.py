@@ -72,7 +72,9 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
     manifest = read_manifest(folder, settings, data_side["corpus"])
     parts = data_side["split"](manifest, fold=settings["fold"])
+    refuse_choices_on_test(settings, parts)
     hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
+    hp.override(tree, brain_class.fill(settings, parts))
     settings = hp.resolve(tree, path)
 
     with claim(folder, settings):
@@ -129,9 +131,18 @@ def fit_and_test(
     brain.fit(hparams["epochs"], loaders["train"], loaders["valid"])
     brain.evaluate(loaders["test"])
     results = report.write(folder, brain, corpus, parts)
-    labels = list(hparams["targets"][main_target])
-    best.export(folder / "best", settings, brain.modules.model, labels, seen, results)
+    best.export(folder / "best", settings, brain.modules.model, brain.labels, seen, results)
     report.complete(folder)
+
+
+def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
+    """Raise InputError if an honest run would choose its epoch on the test part."""
+    chosen = settings["select_by"] != "last" or settings["patience"]
+    if parts["valid"] is parts["test"] and chosen and settings["protocol"] != "replication":
+        raise InputError(
+            "this split has no validation, and the epoch may not be chosen on the test part: set "
+            "select_by to last and patience to 0, or label the run with --protocol replication"
+        )
 
 
 def corpus_name(settings: Mapping) -> str:

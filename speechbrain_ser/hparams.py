@@ -99,7 +99,12 @@ def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
             value = ""  # --variant '' is no variant
         if isinstance(value, TaggedScalar) and not value.value and isinstance(old, Mapping):
             old.yaml_set_ctag(value.tag)
-        elif isinstance(value, Mapping) and isinstance(old, Mapping) and not tag and len(old):
+        elif (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and not tag
+            and (old or tag_of(old))
+        ):
             override(old, value, f"{where}{key}.")
         else:
             tree[key] = value

@@ -23,3 +23,19 @@ class ArcFace(nn.Module):
             one_hot = nn.functional.one_hot(targets, cosines.shape[1]).float()
             cosines = self.penalise(cosines, one_hot)
         return nn.functional.cross_entropy(cosines, targets)
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values, factor):
+        ctx.factor = factor
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.factor * gradient, None
+
+
+def reverse_gradient(values: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
+    """The same values; backward, their gradient times -factor (Ganin and Lempitsky 2015)."""
+    return _Reversal.apply(values, factor)

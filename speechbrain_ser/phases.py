@@ -102,7 +102,9 @@ def start(
     split promises unseen speakers.
     """
     test_speakers = {entry["speaker"] for entry in parts["test"].values()}
-    own = {**parts["train"], **parts["valid"]}
+    own = dict(parts["train"])
+    if parts["valid"] is not parts["test"]:
+        own |= parts["valid"]
     speakers = {entry["speaker"] for entry in own.values()}
     seen = {corpus: {"speakers": sorted(speakers), "utterances": sorted(own)}}
     for name, phase in wanted.items():

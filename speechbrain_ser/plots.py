@@ -88,14 +88,23 @@ def confusion_matrix(
 def training_curves(
     history: Sequence[dict], path: str | Path, title: str, best: int | None = None
 ) -> None:
-    """Rows {"epoch", "train_loss", "valid_loss", "valid_WA", "valid_UA"} -> a PNG.
+    """Rows {"epoch", "train_loss", "valid_loss", "valid_WA", "valid_UA", ...} -> a PNG.
 
-    One panel shows the losses and one WA and UA, each if the rows have it; a line marks epoch
-    `best`, whose checkpoint is tested. Keys may be missing from some rows; others are ignored.
+    One panel shows the losses, one the accuracies, one WER and one the gradients' cosines, each if
+    the rows have it; a line marks epoch `best`, whose checkpoint is tested. Keys may be missing
+    from some rows; others are ignored.
     """
     panels = {
         "loss": {"train_loss": "training", "valid_loss": "validation"},
-        "validation score (%)": {"valid_WA": "WA", "valid_UA": "UA"},
+        "validation score (%)": {
+            "valid_WA": "WA",
+            "valid_UA": "UA",
+            "valid_UA_gender": "UA gender",
+        },
+        "validation WER (%)": {"valid_WER": "WER"},
+        "cosine to the emotion gradient": {
+            f"cosine_{task}": task for task in ("asr", "gender", "style")
+        },
     }
     panels = {
         name: {key: curve for key, curve in curves.items() if any(key in row for row in history)}
@@ -108,7 +117,7 @@ def training_curves(
     for axes, (name, curves) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
-        for (key, curve), colour, marker in zip(curves.items(), COLOURS[:2], "os", strict=False):
+        for (key, curve), colour, marker in zip(curves.items(), COLOURS, "os^", strict=False):
             rows = [row for row in history if key in row]
             axes.plot(
                 [row["epoch"] for row in rows],

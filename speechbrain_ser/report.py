@@ -33,7 +33,7 @@ def write(
     results = brain.scores | {
         "corpus": corpus,
         "protocol": f"{hparams.protocol}, {splits.protocol(parts)}{normalised}",
-        "experiment": hparams.experiment + hparams.variant,
+        "experiment": f"{hparams.experiment}{hparams.variant}",
         "fold": hparams.fold,
         "seed": hparams.seed,
         "epochs": hparams.epochs.current,
@@ -51,12 +51,13 @@ def write(
     writer.writerows(rows)
     write_atomically(folder / "predictions.csv", table.getvalue())
     title = f"{results['experiment']} on {corpus}, fold {hparams.fold}, seed {hparams.seed}"
-    plots.confusion_matrix(
-        results["confusion"],
-        results["labels"],
-        folder / "confusion.png",
-        f"{title}: WA {results['WA']:.1f}, UA {results['UA']:.1f}",
-    )
+    if "confusion" in results:
+        plots.confusion_matrix(
+            results["confusion"],
+            results["labels"],
+            folder / "confusion.png",
+            f"{title}: WA {results['WA']:.1f}, UA {results['UA']:.1f}",
+        )
     plots.training_curves(
         hparams.epochs.history, folder / "curves.png", title, best=brain.best_epoch
     )
@@ -84,12 +85,13 @@ def commit() -> str:
 def show(folder: Path) -> None:
     """Print a finished run's table and where its files lie."""
     results = json.loads((folder / "results.json").read_text())
-    columns = ["corpus", "fold", "seed", "epochs", "WA", "UA", "F1"]
+    columns = ["corpus", "fold", "seed", "epochs", "WA", "UA", "F1", "UA_gender", "UA_style", "WER"]
+    columns = [column for column in columns if column in results]
     cells = [f"{v:.2f}" if isinstance(v := results[c], float) else str(v) for c in columns]
     widths = [max(len(c), len(v)) for c, v in zip(columns, cells, strict=True)]
     for row in (columns, cells):
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     print(f"protocol: {results['protocol']}")
     print(f"run:      {folder}")
-    print(f"figures:  {folder / 'confusion.png'}, {folder / 'curves.png'}")
+    print(f"figures:  {', '.join(map(str, sorted(folder.glob('*.png'))))}")
     print(f"model:    {folder / 'best'}")

@@ -249,6 +249,18 @@ def official(
     return check_parts(parts, manifest)
 
 
+def without_validation(manifest: Manifest, fold: int = 1, *, outer: Callable[..., Parts]) -> Parts:
+    """The outer split with its validation part in training; the test part is watched instead.
+
+    For papers that name no validation. `valid` is the test part itself, on which nothing may be
+    chosen: a run refuses it unless the last epoch is taken (select_by: last) or the run is
+    labelled a replication of what the paper did.
+    """
+    parts = outer(manifest, fold=fold)
+    train = _only(manifest, {*parts["train"], *parts["valid"]})
+    return {"train": train, "valid": parts["test"], "test": parts["test"]}
+
+
 def speaker_identification(
     manifest: Manifest,
     fold: int = 1,
@@ -355,7 +367,9 @@ def protocol(parts: Parts) -> str:
 
     def apart(field: str) -> bool:
         tested = {entry[field] for entry in parts["test"].values()}
-        seen = {entry[field] for part in ("train", "valid") for entry in parts[part].values()}
+        # of a split without validation the test part itself is valid
+        others = [part for part in ("train", "valid") if parts[part] is not parts["test"]]
+        seen = {entry[field] for part in others for entry in parts[part].values()}
         return "" not in tested | seen and not tested & seen
 
     if not apart("speaker"):

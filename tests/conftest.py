@@ -21,6 +21,7 @@ TINY = {
     "num_conv_pos_embeddings": 4,
     "num_conv_pos_embedding_groups": 2,
 }
+PHASES = ("emotion", "fusion", "asr_gender", "two_stage")
 YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))
 
 
@@ -41,12 +42,18 @@ def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
     return [*words, *overrides]
 
 
-def run(yaml: Path, arguments: list[str]) -> None:
-    """Run a recipe in this process, as its script would."""
-    script = script_of(yaml)
+def script_module(script: Path):
+    """A recipe's script as a module."""
     spec = importlib.util.spec_from_file_location(script.stem, script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def run(yaml: Path, arguments: list[str]) -> None:
+    """Run a recipe in this process, as its script would."""
+    script = script_of(yaml)
+    module = script_module(script)
     brains = [
         value
         for value in vars(module).values()
@@ -57,9 +64,10 @@ def run(yaml: Path, arguments: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Path:
-    """A results folder with a tiny run of Park 2023's three phases, fold 1."""
+    """A results folder with a tiny run of Park 2023's three phases and Gao 2023's two, fold 1."""
     results = tmp_path_factory.mktemp("results")
-    for name in ("VoxCeleb1/hparams/speaker", "IEMOCAP/hparams/emotion", "IEMOCAP/hparams/fusion"):
+    names = ("VoxCeleb1/hparams/speaker", *(f"IEMOCAP/hparams/{name}" for name in PHASES))
+    for name in names:
         yaml = RECIPES / f"{name}.yaml"
         run(yaml, tiny(yaml, results))
     return results

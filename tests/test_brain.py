@@ -265,7 +265,13 @@ def train(part, tmp_path):
         stop = epochs if isinstance(epochs, EarlyStop) else EarlyStop(epochs)
         reader = SpeechReader(max_seconds=0.09)
         targets = {"emotion": LABELS}
-        hparams = {"lr": 0.5, "lr_decay": 0.98, "select_by": "UA", "seed": 7} | settings
+        hparams = {
+            "lr": 0.5,
+            "lr_decay": 0.98,
+            "warm_up": 0,
+            "select_by": "UA",
+            "seed": 7,
+        } | settings
         hparams |= {"targets": targets, "epochs": stop, "reader": reader}
         folder = tmp_path / folder
         hparams["output_folder"] = str(folder)

@@ -226,6 +226,7 @@ def probe(options: argparse.Namespace) -> None:
                     "clip_value": 1,
                     "lr": 1e-4,
                     "lr_decay": 1,
+                    "warm_up": 0,
                     "seed": 0,
                 },
                 run_opts={"device": str(device), "max_grad_norm": float("inf")},

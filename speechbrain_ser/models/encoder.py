@@ -1,7 +1,7 @@
 """Any Hugging Face speech encoder of the wav2vec 2.0 family, padding-exact."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -183,8 +183,12 @@ class Encoder(nn.Module):
                 valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
                 return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
 
-    def layers(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+    def layers(
+        self, speech: torch.Tensor, lens: torch.Tensor, chosen: Sequence[int] | None = None
+    ) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> layers [1 + block, batch, frame, dim].
+
+        chosen : numbers of the layers to give, in this order; None gives all
 
         Layer 0 is the feature projection, before the positional convolution; the last one is what
         forward returns. LayerDrop is off here: a dropped layer would leave a gap in the stack.
@@ -193,7 +197,7 @@ class Encoder(nn.Module):
         if self.one_by_one and (len(speech) > 1 or samples[0] < speech.shape[1]):
             whole = torch.ones(1, device=speech.device)
             frames = int(self.num_frames(torch.tensor(speech.shape[1])))
-            alone = [self.layers(item, whole) for item in trim(speech, samples)]
+            alone = [self.layers(item, whole, chosen) for item in trim(speech, samples)]
             padded = [nn.functional.pad(a, (0, 0, 0, frames - a.shape[2])) for a in alone]
             return torch.cat(padded, dim=1)
         collected = []
@@ -208,7 +212,8 @@ class Encoder(nn.Module):
             self.layerdrop = layerdrop
             for hook in hooks:
                 hook.remove()
-        return torch.stack([*collected[:-1], frames])
+        collected[-1] = frames  # behind the norm on top, if there is one
+        return torch.stack(collected if chosen is None else [collected[i] for i in chosen])
 
     @contextlib.contextmanager
     def _first_norm_over(self, samples: torch.Tensor, time: int):

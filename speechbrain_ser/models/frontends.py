@@ -63,7 +63,7 @@ class EncoderLayers(nn.Module):
         self, speech: torch.Tensor, lens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """speech [batch, time], lens [batch] -> [batch, frame, layer, dim], frames [batch]."""
-        stack = self.encoder.layers(speech, lens)[self.layers]  # [layer, batch, frame, dim]
+        stack = self.encoder.layers(speech, lens, self.layers)  # [layer, batch, frame, dim]
         return stack.permute(1, 2, 0, 3), self.num_frames(num_samples(speech, lens))
 
 

@@ -1,0 +1,169 @@
+"""Gao 2023, sections 2 and 3: one encoder, a head per task, in one phase or in two."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.losses import reverse_gradient
+from speechbrain_ser.models.heads import LinearHead
+
+
+class PooledHead(LinearHead):
+    """Classifies an utterance: dropout and a linear layer on means over time.
+
+    Arguments
+    ---------
+    dim : of the frames
+    labels : classes
+    dropout : before the linear layer
+    skip : whether the mean of an inner block's frames stands beside the last block's
+    """
+
+    def __init__(self, dim: int, labels: Sequence[str], dropout: float = 0.1, skip: bool = False):
+        super().__init__(dim * (1 + skip), labels)
+        self.dropout = nn.Dropout(dropout)
+        self.skip = skip
+
+    def forward(self, means: torch.Tensor) -> torch.Tensor:
+        """means [batch, dim], or [batch, 2 dim] with skip -> logits [batch, class]."""
+        return super().forward(self.dropout(means))
+
+
+class AsrHead(nn.Linear):
+    """Names a token per frame: dropout and a linear layer; trained with CTC.
+
+    tokenizer : of speechbrain_ser.text; it stays with the head
+    """
+
+    def __init__(self, dim: int, tokenizer, dropout: float = 0.1):
+        super().__init__(dim, len(tokenizer))
+        self.tokenizer = tokenizer
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """frames [batch, frame, dim] -> logits [batch, frame, token]."""
+        return super().forward(self.dropout(frames))
+
+
+class MultitaskNetwork(nn.Module):
+    """encoder -> a head for each of the tasks.
+
+    Arguments
+    ---------
+    encoder : an Encoder, or CnnLstm
+    heads : task -> its head, AsrHead for "asr" and PooledHead for others; those of other tasks
+        than `tasks` are left out
+    tasks : in the order of their losses
+    adversarial : tasks whose gradient is reversed between the means and their head
+    reversal : the factor of a reversed gradient
+    skip_block : the block that heads with `skip` read beside the last one
+
+    Raises InputError for a task without a head, or a skip without a block.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, nn.Module],
+        tasks: Sequence[str],
+        adversarial: Sequence[str] = (),
+        reversal: float = 1.0,
+        skip_block: int | None = None,
+    ):
+        super().__init__()
+        for task in (*tasks, *adversarial):
+            if task not in heads:
+                raise InputError(f"there is no task {task!r}: use some of {', '.join(heads)}")
+        for task in adversarial:
+            if task not in tasks or task in ("asr", "emotion"):
+                raise InputError(f"adversarial is {task!r}: name gender or style, and in tasks too")
+        self.encoder = encoder
+        self.heads = nn.ModuleDict({task: heads[task] for task in tasks})
+        self.adversarial = tuple(adversarial)
+        self.reversal = reversal
+        self.skip_block = skip_block
+        skips = [task for task, head in self.heads.items() if getattr(head, "skip", False)]
+        if skips and skip_block is None:
+            raise InputError(f"the {skips[0]} head has a skip: set skip_block to one of the blocks")
+        if skips and not 1 <= skip_block < len(encoder.blocks):
+            raise InputError(
+                f"skip_block is {skip_block}: use one of the blocks 1 to {len(encoder.blocks) - 1}"
+            )
+        self.has_skip = bool(skips)
+
+    @property
+    def head(self) -> nn.Module:
+        """The emotion head. Raises InputError for a model that has none."""
+        if "emotion" not in self.heads:
+            raise InputError(
+                f"this model knows {', '.join(self.heads)}, no emotions: it is a first phase, give "
+                "the best/ of the second one"
+            )
+        return self.heads["emotion"]
+
+    def means(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """-> frames [batch, frame, dim], mean of the last and of the skip block, [batch, dim]."""
+        valid = self.encoder.valid_frames(speech, lens).unsqueeze(2)  # [batch, frame, 1]
+        if not self.has_skip:
+            frames, inner = self.encoder(speech, lens), None
+        else:
+            inner, frames = self.encoder.layers(speech, lens, (self.skip_block, -1))
+            inner = (inner * valid).sum(dim=1) / valid.sum(dim=1)
+        return frames, (frames * valid).sum(dim=1) / valid.sum(dim=1), inner
+
+    def outputs(self, speech: torch.Tensor, lens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> the logits of each task."""
+        frames, mean, inner = self.means(speech, lens)
+        logits = {}
+        for task, head in self.heads.items():
+            if task == "asr":
+                logits[task] = head(frames)
+                continue
+            seen = torch.cat([inner, mean], dim=1) if head.skip else mean
+            if task in self.adversarial:
+                seen = reverse_gradient(seen, self.reversal)
+            logits[task] = head(seen)
+        return logits
+
+    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> embedding [batch, dim]: the mean over time."""
+        return self.means(speech, lens)[1]
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> emotion logits [batch, class]."""
+        return self.head(self.embed(speech, lens))
+
+
+class TwoStageNetwork(MultitaskNetwork):
+    """The second phase: the encoder of a first one, frozen below, and its heads where they serve.
+
+    Arguments
+    ---------
+    pretrained : the MultitaskNetwork of the first phase, whose skip block stays
+    heads : new heads of the tasks that the first phase did not have
+    tasks, adversarial, reversal : see MultitaskNetwork
+    frozen : of the encoder, see Encoder
+    """
+
+    def __init__(
+        self,
+        pretrained: MultitaskNetwork,
+        heads: Mapping[str, nn.Module],
+        tasks: Sequence[str],
+        adversarial: Sequence[str] = (),
+        reversal: float = 1.0,
+        frozen: int | str = 4,
+    ):
+        pretrained.encoder.freeze(frozen)
+        super().__init__(
+            pretrained.encoder,
+            {**heads, **pretrained.heads},
+            tasks,
+            adversarial,
+            reversal,
+            pretrained.skip_block,
+        )

@@ -1,0 +1,404 @@
+"""Gao 2023: heads, reversal, CTC, weights and phases, by hand, by loops and on the mini corpus."""
+
+import csv
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import RECIPES, TINY, run, script_module, tiny
+from torch import nn
+
+from speechbrain_ser import EmotionRecognizer, best, metrics, splits
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.brain import warmed_up
+from speechbrain_ser.brains import MultitaskBrain
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.losses import reverse_gradient
+from speechbrain_ser.models.baseline import CnnLstm
+from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.multitask import (
+    AsrHead,
+    MultitaskNetwork,
+    PooledHead,
+    TwoStageNetwork,
+)
+from speechbrain_ser.text import BLANK, CharTokenizer, SentencePieceTokenizer
+
+ASR_GENDER = RECIPES / "IEMOCAP/hparams/asr_gender.yaml"
+MULTITASK = RECIPES / "IEMOCAP/hparams/multitask.yaml"
+TWO_STAGE = RECIPES / "IEMOCAP/hparams/two_stage.yaml"
+LABELS = {"emotion": ["angry", "happy", "sad", "neutral"], "gender": ["F", "M"]}
+
+
+def network(tasks=("emotion", "asr", "gender"), skip: int | None = None, encoder=None, **settings):
+    encoder = encoder or Encoder(TINY, hidden_dropout=0, attention_dropout=0, projection_dropout=0)
+    heads = {
+        "emotion": PooledHead(encoder.dim, LABELS["emotion"], dropout=0),
+        "asr": AsrHead(encoder.dim, CharTokenizer(), dropout=0),
+        "gender": PooledHead(encoder.dim, LABELS["gender"], dropout=0, skip=skip is not None),
+        "style": PooledHead(encoder.dim, ["impro", "script"], dropout=0),
+    }
+    return MultitaskNetwork(encoder, heads, tasks, skip_block=skip, **settings)
+
+
+def speech(items: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return 0.1 * torch.randn(items, 12_000), torch.tensor([1.0, 0.7, 0.4])[:items]
+
+
+def test_a_reversed_gradient_by_hand():
+    values = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    assert torch.equal(reverse_gradient(values), values)
+    (reverse_gradient(values, 0.5) ** 2).sum().backward()
+    assert values.grad.tolist() == [-1.0, 2.0, -3.0]  # -0.5 times 2 x
+
+
+@torch.no_grad()
+def test_reversal_changes_no_output():
+    tasks = ("emotion", "gender")
+    plain = network(tasks).eval()
+    reversed_ = network(tasks, encoder=plain.encoder, adversarial=["gender"]).eval()
+    reversed_.heads.load_state_dict(plain.heads.state_dict())
+    outputs = plain.outputs(*speech()), reversed_.outputs(*speech())
+    assert all(torch.equal(outputs[0][task], outputs[1][task]) for task in tasks)
+
+
+def test_adversarial_gradients_by_autograd():
+    """The encoder's gradient is emotion's minus lambda times gender's; the heads' are their own."""
+    plain = network(("emotion", "gender")).train()
+    for module in plain.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model = network(
+        ("emotion", "gender"), encoder=plain.encoder, adversarial=["gender"], reversal=0.7
+    )
+    model.heads.load_state_dict(plain.heads.state_dict())
+    targets = {"emotion": torch.tensor([0, 1, 2]), "gender": torch.tensor([0, 1, 0])}
+    shared = [p for p in plain.encoder.parameters() if p.requires_grad]
+
+    def gradients(net, task, parameters):
+        loss = nn.functional.cross_entropy(net.outputs(*speech())[task], targets[task])
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    emotion, gender = (gradients(plain, task, shared) for task in ("emotion", "gender"))
+    outputs = model.outputs(*speech())
+    loss = sum(nn.functional.cross_entropy(outputs[task], targets[task]) for task in targets)
+    for found, one, other in zip(
+        torch.autograd.grad(loss, shared, allow_unused=True), emotion, gender, strict=True
+    ):
+        if found is not None:
+            torch.testing.assert_close(found, one - 0.7 * other, atol=1e-6, rtol=1e-4)
+    own = list(model.heads["gender"].parameters())
+    expected = gradients(plain, "gender", list(plain.heads["gender"].parameters()))
+    for found, one in zip(gradients(model, "gender", own), expected, strict=True):
+        torch.testing.assert_close(found, one)
+
+
+def test_the_skip_head_s_shapes():
+    model = network(skip=1).eval()
+    assert model.heads["gender"].weight.shape == (2, 32)  # of a base model 2 x 1536
+    assert model.heads["emotion"].weight.shape == (4, 16)
+    outputs = model.outputs(*speech())
+    assert {task: tuple(logits.shape) for task, logits in outputs.items()} == {
+        "emotion": (3, 4),
+        "asr": (3, 37, 32),
+        "gender": (3, 2),
+    }
+    base = PooledHead(768, ["F", "M"], skip=True)
+    assert base.weight.shape == (2, 1536)
+    assert AsrHead(768, CharTokenizer()).weight.shape == (32, 768)
+
+
+@torch.no_grad()
+def test_the_skip_reads_block_m_and_the_last_by_hugging_face():
+    model = network(skip=1).eval()
+    batch, _ = speech(1)
+    hidden = model.encoder.model(batch, output_hidden_states=True).hidden_states
+    both = torch.cat([hidden[1].mean(dim=1), hidden[2].mean(dim=1)], dim=1)
+    expected = nn.functional.linear(both, model.heads["gender"].weight, model.heads["gender"].bias)
+    outputs = model.outputs(batch, torch.ones(1))
+    torch.testing.assert_close(outputs["gender"], expected)
+    emotion = nn.functional.linear(
+        hidden[2].mean(dim=1), model.heads["emotion"].weight, model.heads["emotion"].bias
+    )
+    torch.testing.assert_close(outputs["emotion"], emotion)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("encoder", [None, CnnLstm(dim=16, channels=8)], ids=["encoder", "CnnLstm"])
+def test_a_batch_changes_no_answer(encoder):
+    model = network(("emotion", "asr", "gender", "style"), encoder=encoder).eval()
+    batch, lens = speech()
+    together = model.outputs(batch, lens)
+    for item, samples in enumerate((lens * 12_000).round().int().tolist()):
+        alone = model.outputs(batch[item : item + 1, :samples], torch.ones(1))
+        for task, logits in alone.items():
+            found = (
+                together[task][item, : logits.shape[1]] if task == "asr" else together[task][item]
+            )
+            torch.testing.assert_close(found, logits[0], atol=1e-5, rtol=0)
+
+
+def ctc_by_paths(log_probs: np.ndarray, target: list[int]) -> float:
+    """-log of the summed probability of all paths that collapse to the target."""
+    total = 0.0
+    frames, symbols = log_probs.shape
+    for path in np.ndindex(*[symbols] * frames):
+        merged = [s for i, s in enumerate(path) if i == 0 or s != path[i - 1]]
+        if [s for s in merged if s != BLANK] == target:
+            total += np.exp(sum(log_probs[i, s] for i, s in enumerate(path)))
+    return -np.log(total)
+
+
+@pytest.fixture
+def brain():
+    """A MultitaskBrain without a run: a stand-in model of 4 frames and 3 tokens."""
+
+    def make(reduction: str = "mean"):
+        made = MultitaskBrain.__new__(MultitaskBrain)
+        encoder = SimpleNamespace(num_frames=lambda samples: samples)
+        made.modules = SimpleNamespace(model=SimpleNamespace(encoder=encoder))
+        made.hparams = SimpleNamespace(ctc_reduction=reduction)
+        made.too_long = set()
+        made.speech_of = lambda batch: (batch.speech, batch.lens)
+        return made
+
+    return make
+
+
+def tokens_batch(*targets: list[int], frames=(4, 3, 4)) -> SimpleNamespace:
+    longest = max(1, *map(len, targets))
+    padded = [target + [BLANK] * (longest - len(target)) for target in targets]
+    return SimpleNamespace(
+        id=[f"utt{i}" for i in range(len(targets))],
+        tokens=SimpleNamespace(data=torch.tensor(padded)),
+        token_count=torch.tensor([len(target) for target in targets]),
+        speech=torch.zeros(len(targets), 4),
+        lens=torch.tensor(frames) / 4,
+    )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_ctc_by_all_paths(brain, reduction, caplog):
+    """The empty one is left out, and so is the one that is longer than its frames, by name."""
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 3)
+    batch = tokens_batch([1, 2], [], [2], frames=(4, 3, 2))
+    log_probs = logits.log_softmax(dim=2).double().numpy()
+    losses = [ctc_by_paths(log_probs[0], [1, 2]), ctc_by_paths(log_probs[2, :2], [2])]
+    expected = {"sum": sum(losses), "mean": (losses[0] / 2 + losses[1] / 1) / 2}[reduction]
+    assert brain(reduction).ctc(logits, batch).item() == pytest.approx(expected, rel=1e-5)
+    assert not caplog.records
+    too_long = tokens_batch([1, 2], [1, 1], [2], frames=(4, 2, 2))  # 1 1 needs 3 frames
+    made = brain(reduction)
+    for _ in range(2):
+        assert made.ctc(logits, too_long).item() == pytest.approx(expected, rel=1e-5)
+    assert [record.getMessage()[:4] for record in caplog.records] == ["utt1"]  # once
+
+
+def test_a_batch_without_words_has_no_ctc_loss(brain):
+    logits = torch.randn(3, 4, 3, requires_grad=True)
+    loss = brain().ctc(logits, tokens_batch([], [], []))
+    loss.backward()
+    assert loss.item() == 0 and not logits.grad.any()
+
+
+def test_unknown_targets_count_in_no_loss(brain):
+    logits = torch.randn(3, 2)
+    batch = SimpleNamespace(gender_id=torch.tensor([1, -1, 0]))
+    known = nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([1, 0]))
+    torch.testing.assert_close(brain().loss_of("gender", logits, batch), known)
+    batch.gender_id[:] = -1
+    assert brain().loss_of("gender", logits, batch) == 0
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.9])
+def test_equation_1_by_hand(alpha):
+    brain_class = script_module(RECIPES / "IEMOCAP/train_multitask.py").EmotionTasksBrain
+    made = brain_class.__new__(brain_class)
+    made.hparams = SimpleNamespace(alpha=alpha)
+    losses = {"emotion": 1.5, "asr": 7.0, "gender": 0.6, "style": 0.4}
+    made.losses = lambda *_: dict(losses)
+    expected = alpha * 1.5 + (1 - alpha) / 3 * (7.0 + 0.6 + 0.4)
+    assert made.compute_objectives(None, None, None) == pytest.approx(expected)
+    made.losses = lambda *_: {"emotion": 1.5}
+    assert made.compute_objectives(None, None, None) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tasks": ["emotion", "age"]}, "no task 'age': use some of emotion, asr, gender, style"),
+        ({"tasks": ["emotion"], "adversarial": ["gender"]}, "and in tasks too"),
+        ({"tasks": ["emotion", "asr"], "adversarial": ["asr"]}, "name gender or style"),
+        ({"skip": 2}, "skip_block is 2: use one of the blocks 1 to 1"),
+    ],
+)
+def test_mistakes_are_told(settings, message):
+    with pytest.raises(InputError, match=message):
+        network(**settings)
+
+
+def test_a_first_phase_names_no_emotion(runs):
+    recognizer = EmotionRecognizer.from_hparams(runs / "asr_gender/fold1/1000/best")
+    with pytest.raises(InputError, match="this model knows asr, gender, no emotions"):
+        recognizer.classify_batch(*speech())
+
+
+def test_the_second_phase_keeps_the_first_one_s_heads():
+    first = network(("asr", "gender"), skip=1)
+    new = network(("emotion", "asr", "gender", "style"))
+    model = TwoStageNetwork(first, dict(new.heads), ("emotion", "gender"), frozen=1)
+    assert list(model.heads) == ["emotion", "gender"]
+    assert model.heads["gender"] is first.heads["gender"] and model.skip_block == 1
+    assert model.heads["emotion"] is new.heads["emotion"]
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert not any("layers.0." in n or "feature" in n or "pos_conv" in n for n in trained)
+    assert any("layers.1." in name for name in trained)
+
+
+def test_what_is_frozen_is_bit_identical_after_training(runs):
+    first = best.load(runs / "asr_gender/fold1/1000/best")["model"].state_dict()
+    second = best.load(runs / "two_stage/fold1/1000/best")["model"].state_dict()
+    frozen = [n for n in first if n.startswith("encoder.") and "layers.1." not in n]
+    assert len(frozen) > 20
+    assert all(torch.equal(first[name], second[name]) for name in frozen)
+    assert not torch.equal(
+        first["encoder.model.encoder.layers.1.attention.q_proj.weight"],
+        second["encoder.model.encoder.layers.1.attention.q_proj.weight"],
+    )
+
+
+def test_a_first_phase_that_saw_the_test_session_is_refused(runs, tmp_path):
+    own = ["--pretrained_best", f"{runs}/asr_gender/fold1/1000/best", "--fold", "2"]
+    with pytest.raises(InputError, match="was trained on this fold's test data"):
+        run(TWO_STAGE, tiny(TWO_STAGE, tmp_path, *own))
+
+
+def test_predictions_and_word_error_rate_by_hand(runs):
+    folder = runs / "asr_gender/fold1/1000"
+    with open(folder / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    errors = words = 0
+    for row in rows:
+        assert row["reference"] == manifest[row["id"]]["words"]
+        assert row["gender_target"] == manifest[row["id"]]["gender"]
+        reference, hypothesis = row["reference"].split(), row["hypothesis"].split()
+        errors += distance(reference, hypothesis)
+        words += len(reference)
+    results = json.loads((folder / "results.json").read_text())
+    assert results["WER"] == pytest.approx(100 * errors / words)
+    right = metrics.score(
+        *[
+            [LABELS["gender"].index(r[f"gender_{c}"]) for r in rows]
+            for c in ("target", "prediction")
+        ],
+        LABELS["gender"],
+    )
+    assert results["UA_gender"] == pytest.approx(right["UA"])
+    assert "UA" not in results and "confusion" not in results
+
+
+def distance(one: list[str], other: list[str]) -> int:
+    """Levenshtein's."""
+    row = list(range(len(other) + 1))
+    for i, left in enumerate(one, 1):
+        row, last = [i], row
+        for j, right in enumerate(other, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (left != right)))
+    return row[-1]
+
+
+def test_gradient_conflict_does_not_disturb_training(tmp_path):
+    logs = {}
+    for name in ("True", "False"):
+        words = ["--tasks", "[emotion, asr, gender]", "--adversarial", "[gender]"]
+        words += ["--log_gradient_conflict", name, "--variant", name]
+        run(MULTITASK, tiny(MULTITASK, tmp_path, *words))
+        results = json.loads((tmp_path / f"multitask{name}/fold1/1000/results.json").read_text())
+        logs[name] = results
+        history = (tmp_path / f"multitask{name}/fold1/1000/train_log.txt").read_text()
+        assert ("cosine_asr" in history) is (name == "True")
+    same = ("WA", "UA", "UA_gender", "WER", "confusion", "best_epoch")
+    assert {k: logs["True"][k] for k in same} == {k: logs["False"][k] for k in same}
+    rows = logs["True"]["gradient_conflict"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    for row in rows:
+        assert set(row) == {"epoch", "cosine_asr", "cosine_gender"}
+        assert all(-1 <= row[key] <= 1 and row[key] != 0 for key in ("cosine_asr", "cosine_gender"))
+
+
+def test_the_last_epoch_or_the_best_on_test_as_labelled(tmp_path):
+    watched = [
+        "--split",
+        "!name:speechbrain_ser.splits.without_validation "
+        "{outer: !name:speechbrain_ser.splits.leave_one_session_out {validation: session}}",
+    ]
+    with pytest.raises(InputError, match="may not be chosen on the test part"):
+        run(MULTITASK, tiny(MULTITASK, tmp_path, *watched))
+    run(MULTITASK, tiny(MULTITASK, tmp_path, *watched, "--select_by", "last"))
+    results = json.loads((tmp_path / "multitask/fold1/1000/results.json").read_text())
+    assert results["best_epoch"] == 2 and results["protocol"] == "honest, session-independent"
+    seen = json.loads((tmp_path / "multitask/fold1/1000/best/trained_on.json").read_text())
+    assert seen["mini-iemocap"]["speakers"] == [f"Ses0{s}{g}" for s in "2345" for g in "FM"]
+    words = [*watched, "--protocol", "replication", "--variant", "_replication"]
+    run(MULTITASK, tiny(MULTITASK, tmp_path, *words))
+    path = tmp_path / "multitask_replication/fold1/1000/results.json"
+    assert json.loads(path.read_text())["protocol"].startswith("replication")
+
+
+def test_without_validation_by_hand():
+    manifest = {
+        f"{s}{i}": {"emotion": "sad", "speaker": s, "session": s, "gender": "F"}
+        for s in "abc"
+        for i in range(2)
+    }
+    outer = lambda m, fold: splits.leave_one_session_out(m, fold, validation="session")  # noqa: E731
+    parts = splits.without_validation(manifest, 1, outer=outer)
+    assert list(parts["train"]) == ["b0", "b1", "c0", "c1"]
+    assert parts["valid"] is parts["test"] and list(parts["test"]) == ["a0", "a1"]
+    assert splits.protocol(parts) == "session-independent"
+
+
+def test_sentence_pieces_are_made_of_the_training_part_and_kept(tmp_path):
+    pieces = "!new:speechbrain_ser.text.SentencePieceTokenizer {vocabulary: 40}"
+    run(ASR_GENDER, tiny(ASR_GENDER, tmp_path, "--tokenizer", pieces))
+    folder = tmp_path / "asr_gender/fold1/1000"
+    model = best.load(folder / "best")["model"]
+    tokenizer = model.heads["asr"].tokenizer
+    assert isinstance(tokenizer, SentencePieceTokenizer) and len(tokenizer) == 41
+    assert model.heads["asr"].weight.shape == (41, 16)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    parts = splits.leave_one_session_out(manifest, 1, validation="session")
+    again = SentencePieceTokenizer(40).trained_on(e["words"] for e in parts["train"].values())
+    kept = hp.load_tree((folder / "hyperparams.yaml").read_text())["tokenizer"]["model"]
+    assert again == kept
+    words = next(entry["words"] for entry in parts["test"].values())
+    assert tokenizer.decode(tokenizer.encode(words)) == words
+    with pytest.raises(InputError, match="no SentencePiece vocabulary of 5000"):
+        SentencePieceTokenizer(5000).trained_on([words])
+
+
+def test_characters_are_wav2vec_2_s():
+    tokenizer = CharTokenizer()
+    assert tokenizer.encode("IT'S A") == [10, 6, 27, 12, 4, 7]
+    assert tokenizer.decode([10, 6, 27, 12, 4, 7]) == "IT'S A"
+    assert tokenizer.encode("\u00c9") == [3] and tokenizer.decode([1, 2, 3, 4]) == ""
+    assert len(tokenizer) == len(tokenizer.encoder) == 32
+
+
+def test_warm_up_by_hand():
+    assert [warmed_up(epoch, 5, 0) for epoch in (1, 5)] == [1, 1]
+    rates = [warmed_up(epoch, 10, 0.2) for epoch in range(1, 11)]
+    assert rates[:2] == [0.5, 1.0]
+    assert rates[2:] == pytest.approx([1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+
+
+def test_unmeasured_choices_are_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with pytest.raises(InputError, match="select_by is 'UA', which is not measured: use one of"):
+        run(ASR_GENDER, tiny(ASR_GENDER, tmp_path, "--select_by", "UA"))
