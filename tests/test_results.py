@@ -6,6 +6,7 @@ import json
 import shlex
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 import speechbrain as sb
@@ -33,12 +34,16 @@ PARK = [
     for row in csv.DictReader((RECIPES / name / "RESULTS.csv").read_text().splitlines())
     if row["paper"] == "Park 2023"
 ]
-PEPINO = [
-    row
-    for path in FILES
-    for row in csv.DictReader(path.read_text().splitlines())
-    if row["paper"] == "Pepino 2021"
-]
+PEPINO, GAO = (
+    [
+        row
+        for path in FILES
+        for row in csv.DictReader(path.read_text().splitlines())
+        if row["paper"] == paper
+    ]
+    for paper in ("Pepino 2021", "Gao 2023")
+)
+CHAINED = [row for row in [*PARK, *GAO] if row["hparams"] != "hparams/speaker.yaml"]
 IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 
 
@@ -72,7 +77,7 @@ def paper(item: str, row: str, protocol: str = "honest") -> tuple[str, str]:
 
 def row_with_best(best: str) -> dict:
     """The row whose run exports that best/ folder."""
-    found = [row for row in PARK if f"{settings_of(row)['output_folder']}/best" == best]
+    found = [row for row in [*PARK, *GAO] if f"{settings_of(row)['output_folder']}/best" == best]
     assert found, f"no row leaves {best}"
     return found[0]
 
@@ -107,9 +112,8 @@ def test_the_readme_shows_the_rows(path):
     assert set(blocks) == {row["paper"] for row in rows}
     for row in rows:
         shown = blocks[row["paper"]]
-        shown_first = ("row", "paper_WA", "paper_UA", "paper_sd", "WA")
-        start = f"| {' | '.join(row[column] for column in shown_first)} |"
-        assert any(line.startswith(start) for line in shown), row
+        cells = [row[column] for column in ("row", "paper_WA", "paper_UA", "WA", "UA", "note")]
+        assert any(all(f" {cell} |" in line for cell in cells) for line in shown), row
         command = f"python {row['script']} {row['hparams']} {row['overrides']}".strip()
         assert command in shown, row
     shown = [line for block in blocks.values() for line in block]
@@ -126,7 +130,7 @@ def test_summarize_rewrites_only_between_the_marks(tmp_path):
     readme.write_text(f"above\n{begin}stale{summarize.END}\nbelow\n")
     text = summarize.rewritten(readme, results)
     assert text.startswith("above\n") and text.endswith("\nbelow\n") and "stale" not in text
-    assert text.count("| r | 1.00 | 2.00 |  | 3.25 |") == 2
+    assert text.count("| r | 1.00 | 2.00 | 3.25 |") == 2
     assert text.count("#### T, replication\n") == text.count("#### T\n") == 1
     readme.write_text(text)
     assert summarize.rewritten(readme, results) == text
@@ -160,7 +164,7 @@ def test_an_output_folder_has_one_setting_and_a_seed_and_fold_of_its_own():
     assert len(folders) == len(PARK) - repeated
 
 
-@pytest.mark.parametrize("row", PARK, ids=IDS)
+@pytest.mark.parametrize("row", CHAINED, ids=lambda row: f"{row['item']}-{row['row']}")
 def test_the_phases_that_a_row_starts_from_are_rows(row):
     """What a run with a missing phase tells the user to run makes exactly the row's settings."""
     settings = settings_of(row)
@@ -317,6 +321,66 @@ def test_the_folders_of_pepino_2021_are_one_setting_each():
 @pytest.fixture(scope="module")
 def pepino_runs(tmp_path_factory):
     return tmp_path_factory.mktemp("pepino")
+
+
+@pytest.mark.parametrize("row", GAO, ids=row_id)
+def test_every_row_of_gao_2023_says_its_tasks_and_weights(row):
+    settings = settings_of(row)
+    assert not settings["mini"] and settings["protocol"] == row["protocol"]
+    named = row["row"].partition(", then ")[2] or row["row"]
+    others = [task for task in ("asr", "gender", "style") if task in named.lower()]
+    if "first phase" in row["item"]:
+        assert settings["tasks"] == others and settings["frozen"] == "cnn"
+        assert settings["gender_head"]["skip"] is ("skip" in row["row"]) or others == ["asr"]
+        return
+    assert settings["tasks"] == ["emotion", *others]
+    assert settings["adversarial"] == (others if "adversarial" in named else [])
+    assert settings["alpha"] == (0.9 if "other weights" in row["item"] else 0.1)
+    blocks = {0: 12, 2: 10, 4: 8, 6: 6, 8: 4, 10: 2, 12: "cnn"}
+    if row["row"].startswith("top "):
+        assert settings["frozen"] == blocks[int(row["row"].split()[1])]
+    elif "two_stage" in row["hparams"]:
+        assert settings["frozen"] == 4
+
+
+def test_the_folders_of_gao_2023_are_one_setting_each():
+    folders: dict[str, dict] = {}
+    for row in GAO:
+        settings = hp.plain(settings_of(row))
+        known = folders.setdefault(settings["output_folder"], settings)
+        assert hp.differences(known, settings) == [], row
+    assert len(folders) == len(GAO) - 1  # Table 1's 12 blocks is Table 2's emotion alone
+
+
+@pytest.fixture(scope="module")
+def gao_runs(tmp_path_factory):
+    """A results folder with the four first phases, tiny."""
+    results = tmp_path_factory.mktemp("gao")
+    for row in GAO:
+        if "first phase" in row["item"]:
+            run_tiny(row, results)
+    return results
+
+
+def run_tiny(row: dict, results: Path) -> dict:
+    """Run a row on the mini corpus with a tiny network; its results.json."""
+    yaml = (ROOT / row["script"]).parent / row["hparams"]
+    given = shlex.split(row["overrides"])
+    small = ["--max_epochs", "1"] + (["--dim", "16"] if "CnnLstm" not in row["overrides"] else [])
+    if isinstance(settings_of(row).get("frozen"), int):
+        small += ["--frozen", "1" if "two_stage" in row["hparams"] else "2"]
+    run(yaml, tiny(yaml, results, *given, *small))
+    folder = results / settings_of(row)["output_folder"].removeprefix("results/")
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize("row", GAO, ids=row_id)
+def test_every_row_of_gao_2023_runs_in_mini(row, gao_runs):
+    results = run_tiny(row, gao_runs)
+    assert results["corpus"] == "mini-iemocap"
+    assert ("UA" in results) is ("first phase" not in row["item"])
+    for column in ("UA_gender", "WER"):
+        assert column in results or not row[f"paper_{column}"]
 
 
 @pytest.mark.parametrize("row", PEPINO, ids=row_id)

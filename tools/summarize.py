@@ -32,17 +32,22 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "paper_WA": "paper WA",
     "paper_UA": "paper UA",
     "paper_sd": "paper sd",
+    "paper_UA_gender": "paper UA gender",
+    "paper_WER": "paper WER",
     "WA": "WA",
     "UA": "UA",
     "UA_sd": "sd",
     "WA_pooled": "WA pooled",
     "UA_pooled": "UA pooled",
     "UA_pooled_sd": "sd",
+    "UA_gender": "UA gender",
+    "WER": "WER",
     "folds": "folds",
     "seeds": "seeds",
     "note": "note",
 }
 TEXT = ("row", "note")
+OPTIONAL = ("paper_sd", "UA_gender", "WER", "note")  # shown where a row or the paper has it
 
 
 def block(rows: list[dict]) -> str:
@@ -56,15 +61,28 @@ def block(rows: list[dict]) -> str:
     for (_, item, protocol), members in groupby(rows, table_of):
         members = list(members)
         title = item + (f", {protocol}" if protocol != "honest" else "")
-        lines += [f"#### {title}", "", f"| {' | '.join(SHOWN.values())} |"]
-        lines += [f"| {' | '.join('---' if c in TEXT else '---:' for c in SHOWN)} |"]
-        lines += [f"| {' | '.join(row[column] for column in SHOWN)} |" for row in members]
+        shown = columns_of(members)
+        lines += [f"#### {title}", "", f"| {' | '.join(SHOWN[column] for column in shown)} |"]
+        lines += [f"| {' | '.join('---' if c in TEXT else '---:' for c in shown)} |"]
+        lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in members]
         lines += ["", "```bash"]
         for row in members:
             words = [row["script"], row["hparams"], row["overrides"]]
             lines += [f"# {row['row']}", f"python {' '.join(filter(None, words))}"]
         lines += ["```", ""]
     return "\n".join(lines)
+
+
+def columns_of(rows: list[dict]) -> list[str]:
+    """The columns of SHOWN that a table of these rows has."""
+
+    def used(column: str) -> bool:
+        name = column.removeprefix("paper_") if column != "paper_sd" else column
+        if name not in OPTIONAL:
+            return column in rows[0]
+        return any(row.get(name) or row.get(f"paper_{name}") for row in rows)
+
+    return [column for column in SHOWN if used(column)]
 
 
 def collect(results: Path, runs: Path) -> None:
@@ -86,7 +104,8 @@ def collect(results: Path, runs: Path) -> None:
             continue
         by_seed = {seed: [r for r in found if r["seed"] == seed] for seed in seeds_of(found)}
         over_seeds = metrics.over_seeds([over_folds(members) for members in by_seed.values()])
-        for column in ("WA", "UA", "WA_pooled", "UA_pooled"):
+        measured = ("WA", "UA", "WA_pooled", "UA_pooled", "UA_gender", "WER")
+        for column in (column for column in measured if column in row):
             row[column] = f"{over_seeds[column]['mean']:.2f}" if column in over_seeds else ""
         for column in ("UA", "UA_pooled"):
             sd = over_seeds.get(column, {}).get("sd")
@@ -102,10 +121,15 @@ def collect(results: Path, runs: Path) -> None:
 
 
 def over_folds(runs: list[dict]) -> dict[str, float]:
-    """metrics.over_folds; of folds with labels of their own (speakers) the means alone."""
-    if len({tuple(run["labels"]) for run in runs}) == 1:
-        return metrics.over_folds(runs)
-    return {name: sum(run[name] for run in runs) / len(runs) for name in ("WA", "UA")}
+    """metrics.over_folds; of folds with labels of their own (speakers) the means alone.
+
+    UA_gender and WER, where there are any, are means too.
+    """
+    names = [name for name in ("WA", "UA", "UA_gender", "WER") if name in runs[0]]
+    means = {name: sum(run[name] for run in runs) / len(runs) for name in names}
+    if "labels" in runs[0] and len({tuple(run["labels"]) for run in runs}) == 1:
+        return means | metrics.over_folds(runs)
+    return means
 
 
 def seeds_of(found: list[dict]) -> list[int]:
