@@ -107,11 +107,11 @@ class FeatureStore:
                 self._compute({digest: digests[digest] for digest in missing}, device, progress)
 
     def read(self, path: str | Path, first: int | None = None) -> torch.Tensor:
-        """A recording's features, [frame, ...] in float32; its `first` frames only, if given.
+        """A recording's features, [frame, ...] in the store's dtype; its `first` frames, if given.
 
         Raises InputError for a recording that was never filled.
         """
-        return self._slice(path)[:first].float()
+        return self._slice(path)[:first]
 
     def frames(self, path: str | Path) -> int:
         """How many frames a recording has."""
@@ -124,7 +124,7 @@ class FeatureStore:
         """
         count, mean, squares = 0, 0.0, 0.0
         for path in paths:
-            frames = self.read(path)
+            frames = self.read(path).float()
             variance, own = torch.var_mean(frames, dim=0, correction=0)
             variance, own = variance.double(), own.double()
             total = count + len(frames)

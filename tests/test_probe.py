@@ -18,7 +18,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.frontends import Egemaps, EncoderLayers, Spectrogram
 from speechbrain_ser.models.heads import LinearHead
-from speechbrain_ser.models.probe import Branch, DenseBody, LstmBody, Probe
+from speechbrain_ser.models.probe import Branch, DenseBody, LstmBody, Probe, _ScaledSum
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 needs_opensmile = pytest.mark.skipif(
@@ -107,6 +107,15 @@ def test_the_average_over_layers_by_a_loop():
             if frame >= frames[item]:
                 expected = torch.zeros(2)
             torch.testing.assert_close(found[item, frame], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.double, torch.half])
+def test_the_sum_over_layers_has_autograd_s_gradient(dtype):
+    values = torch.randn(2, 5, 3, 4, dtype=dtype)
+    scale = torch.randn(2, 3, 4, dtype=torch.double, requires_grad=True)
+    expected = (values.double() * scale[:, None]).sum(dim=2)
+    torch.testing.assert_close(_ScaledSum.apply(values, scale), expected)
+    assert torch.autograd.gradcheck(lambda own: _ScaledSum.apply(values, own), [scale])
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 6, 9, 10, 11])
