@@ -54,7 +54,8 @@ class SpeechReader:
     max_seconds : longer speech is cut to a window; None cuts nothing
     train_window, test_window : where that window lies: "start", "centre" or "random"
     normalise : zero mean and unit variance over the speech's own samples
-    sample_rate : Hz; every encoder needs 16,000
+    sample_rate : Hz of the speech that it gives. Every encoder needs 16,000; Pepino 2021's
+        spectrogram of RAVDESS was computed at the files' own 48,000
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class SpeechReader:
         for window in (train_window, test_window):
             if window not in ("start", "centre", "random"):
                 raise InputError(f"a window is {window!r}: use start, centre or random")
+        if not isinstance(sample_rate, int) or sample_rate < 1:
+            raise InputError(f"sample_rate is {sample_rate!r}: use whole Hz, such as {SAMPLE_RATE}")
         self.min_seconds = min_seconds
         self.tiling = math.floor if tiling == "floor" else math.ceil
         self.max_seconds = max_seconds

@@ -182,6 +182,7 @@ def random_folds(manifest: Manifest, fold: int = 1, n_folds: int = 5, seed: int 
     one of 492 for RAVDESS (Pepino 2021 after Issa et al.; the authors' draw depends on the seed of
     training, so give that one).
     """
+    _require(manifest)
     if not 3 <= n_folds <= len(manifest):
         raise InputError(
             f"n_folds is {n_folds}: {len(manifest)} utterances can be dealt into 3 (train, valid, "

@@ -113,12 +113,35 @@ def test_other_sampling_rates_than_16_khz(tmp_path):
     assert torch.equal(own, torch.from_numpy(samples).float())
     assert len(SpeechReader()(path)) == 4 * SAMPLE_RATE
     assert len(SpeechReader(sample_rate=8_000)(path)) == 4 * 8_000
-    cut = SpeechReader(max_seconds=1.5, test_window="start", sample_rate=48_000)
-    assert torch.equal(cut(path), own[: round(1.5 * 48_000)])
-    tiled = SpeechReader(min_seconds=9, sample_rate=48_000)(path)
-    assert torch.equal(tiled, own.repeat(2))
-    with pytest.raises(InputError, match="lasts 20.0 ms: at least 25 ms"):
-        SpeechReader(sample_rate=48_000).prepare(own[:960], 48_000)
+    inside = slice(500, -500)  # the resampling filter reaches over the ends
+    expected = torch.from_numpy(tone(4.0))
+    torch.testing.assert_close(SpeechReader()(path)[inside], expected[inside], atol=1e-2, rtol=0)
+    back = SpeechReader(sample_rate=48_000).prepare(expected, 16_000)
+    assert back.shape == own.shape
+    torch.testing.assert_close(back[1500:-1500], own[1500:-1500], atol=1e-2, rtol=0)
+
+
+def test_windows_and_tiling_are_in_seconds_at_48_khz():
+    speech = torch.arange(4 * 48_000) / 48_000  # a sample's value is its position in seconds
+
+    def at_48_khz(seconds=4.0, **settings):
+        reader = SpeechReader(sample_rate=48_000, **settings)
+        return reader.prepare(speech[: round(seconds * 48_000)], 48_000, name="a.wav")
+
+    start = at_48_khz(max_seconds=1.5, test_window="start")
+    assert torch.equal(start, speech[:72_000])
+    centre = at_48_khz(max_seconds=1.5, test_window="centre")
+    assert torch.equal(centre, speech[60_000:132_000])  # 1.25 s to 2.75 s
+    drawn = at_48_khz(max_seconds=1.5, test_window="random")
+    first = round(float(drawn[0]) * 48_000)
+    assert 0 < first <= 120_000 and torch.equal(drawn, speech[first : first + 72_000])
+    assert torch.equal(at_48_khz(max_seconds=4.0), speech)
+    for tiling, times in (("floor", 2), ("ceil", 3)):
+        tiled = at_48_khz(min_seconds=9, tiling=tiling)
+        assert torch.equal(tiled, speech.repeat(times))
+    with pytest.raises(InputError, match="a.wav lasts 20.0 ms: at least 25 ms"):
+        at_48_khz(seconds=0.02)
+    assert len(at_48_khz(seconds=0.025)) == 1_200
 
 
 def test_normalise_over_the_speech_s_own_samples():
@@ -135,6 +158,9 @@ def test_normalise_over_the_speech_s_own_samples():
         ({"tiling": "round"}, "tiling is 'round': use floor or ceil"),
         ({"train_window": "end"}, "window is 'end': use start, centre or random"),
         ({"test_window": "middle"}, "window is 'middle': use start, centre or random"),
+        ({"sample_rate": 0}, "sample_rate is 0: use whole Hz, such as 16000"),
+        ({"sample_rate": "48e3"}, "sample_rate is '48e3': use whole Hz"),
+        ({"sample_rate": 22_050.5}, "sample_rate is 22050.5: use whole Hz"),
     ],
 )
 def test_settings_that_are_refused(settings, message):

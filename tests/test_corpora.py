@@ -128,7 +128,40 @@ def test_iemocap_other_label_sets(release):
             count(labels=["angry", label], full_agreement=True)
 
 
-def test_iemocap_alignments(release):
+def test_iemocap_full_agreement_of_improvised_speech(release):
+    """Pepino 2021: the first three raters give the same single raw label, before any merging."""
+    opinions = {  # utterance -> code and raters; F000 to F003 agree
+        "F000": ("exc", ["Excited;", "Excited;", "Excited;"]),
+        "F001": ("hap", ["Happiness;", "Happiness;", "Happiness;", "Neutral;"]),
+        "F002": ("ang", ["Anger; ", "Anger;", "Anger;"]),
+        "F003": ("neu", ["Neutral;", "Neutral;", "Neutral;", "Neutral; Sadness;"]),
+        "M000": ("hap", ["Happiness;", "Happiness;", "Excited;"]),
+        "M001": ("exc", ["Happiness; Excited;"] * 3),
+        "M002": ("sad", ["Neutral;", "Sadness;", "Sadness;", "Sadness;"]),
+        "M003": ("sad", ["Sadness;", "Sadness;"]),
+    }
+    dialog = "Ses01F_impro01"
+    blocks = []
+    for turn, (code, raters) in opinions.items():
+        blocks.append(f"\n[6.2901 - 8.2357]\t{dialog}_{turn}\t{code}\t[2.5, 2.5, 2.5]\n")
+        blocks += [f"C-E{n}:\t{opinion}\t(yes; no)\n" for n, opinion in enumerate(raters, 1)]
+        blocks.append("C-F1:\tSadness;\t()\nA-E1:\tval 3; act 2; dom  2;\t()\n")
+        wav(release / f"Session1/sentences/wav/{dialog}/{dialog}_{turn}.wav", 0.25)
+    text(release / f"Session1/dialog/EmoEvaluation/{dialog}.txt", "".join(blocks))
+    manifest = iemocap.prepare(
+        release, labels=["angry", "happy", "neutral"], styles=["impro"], full_agreement=True
+    )
+    own = {utt_id[-4:]: row for utt_id, row in manifest.items() if row["session"] == "1"}
+    assert {turn: (row["raw_emotion"], row["emotion"]) for turn, row in own.items()} == {
+        "F000": ("excited", "happy"),
+        "F001": ("happy", "happy"),
+        "F002": ("angry", "angry"),
+        "F003": ("neutral", "neutral"),
+    }
+    assert {row["style"] for row in manifest.values()} == {"impro"}
+
+
+def test_iemocap_alignments(release, monkeypatch):
     with pytest.raises(InputError, match="no sentences/ForcedAlignment in any session"):
         iemocap.prepare(release, aligned=True)
     header, end = "    SFrm  EFrm  SegAScr Word\r\n", " Total score:    -178\n"
@@ -138,13 +171,29 @@ def test_iemocap_alignments(release):
         "Ses01F_impro01_M000": silence + "  61  99  -40 ++LAUGHTER++\n 100 110 -9 </s>\n" + end,
         "Ses01F_script01_1_F001": "",
         "Ses03F_impro01_F000": header + "61\t99\t-5\t'cause\n",
+        "Ses03F_script01_1_F001": silence + "  61  99  -40\n  WORD\n" + end,  # a broken line
+        "Ses03F_script01_1_M008": silence + "  61  99  -40 FRUSTRATED\n" + end,  # not kept
     }
     for utt_id, content in contents.items():
         dialog = utt_id.rsplit("_", 1)[0]
         folder = release / f"Session{utt_id[4]}/sentences/ForcedAlignment/{dialog}"
         text(folder / f"{utt_id}.wdseg", header + content)
         text(folder / f"._{utt_id}.wdseg", " 1 2 3 WORD")
+    alone = (
+        release / "Session1/sentences/ForcedAlignment/Ses01F_impro01/._Ses01F_impro01_M001.wdseg"
+    )
+    text(alone, " 1 2 3 WORD")  # of an utterance without an alignment
+    read, read_text = [], Path.read_text
+
+    def noted(path, *args, **kwargs):
+        read.append(path.name)
+        return read_text(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", noted)
     flags = {utt_id: row["aligned"] for utt_id, row in iemocap.prepare(release).items()}
+    assert sorted(name for name in read if name.endswith(".wdseg")) == sorted(
+        f"{utt_id}.wdseg" for utt_id in contents if utt_id in flags
+    ), "of the kept utterances alone"
     kept = ["Ses01F_impro01_F000", "Ses03F_impro01_F000"]
     assert flags == {utt_id: utt_id in kept for utt_id in flags} and len(flags) == 25
     options = {"labels": sorted({iemocap.prepare(release)[utt_id]["emotion"] for utt_id in kept})}

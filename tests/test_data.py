@@ -83,11 +83,17 @@ def test_pepino_2021_s_epochs():
     assert steps == [100, 102, 97, 101, 101]
 
 
-@pytest.mark.parametrize(("utterances", "number"), [(8, 3), (3, 1), (1, 1)])
+@pytest.mark.parametrize(("utterances", "number"), [(8, 3), (4, 2), (7, 2), (5, 2), (3, 1), (1, 1)])
 def test_wrapped_batches_of_few(utterances, number):
-    epoch = list(WrappedBatches(["a"] * utterances, batch_size=4, seed=0))
-    assert [len(batch) for batch in epoch] == [4] * number
-    assert {i for batch in epoch for i in batch} == set(range(utterances))
+    batches = WrappedBatches(["a"] * utterances, batch_size=4, seed=0)
+    epoch = list(batches)
+    assert [len(batch) for batch in epoch] == [4] * number == [4] * len(batches)
+    drawn = [i for batch in epoch for i in batch]
+    assert sorted(drawn[:utterances]) == list(range(utterances))
+    for place in range(utterances, len(drawn)):  # again from the beginning, as often as needed
+        assert drawn[place] == drawn[place - utterances]
+    if utterances % 4 == 0:
+        assert epoch[-1] == epoch[0]
 
 
 def test_voxceleb_s_epoch():
@@ -141,7 +147,7 @@ def test_fewer_utterances_than_a_batch():
     assert [len(batch) for batch in ShuffledBatches(["a", "b", "b"], 6, 0)] == [3]
 
 
-@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches])
+@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches, WrappedBatches])
 @pytest.mark.parametrize("batch_size", [0, -6])
 def test_a_batch_of_nothing_is_refused(sampler, batch_size):
     with pytest.raises(InputError, match=f"batch_size is {batch_size}"):

@@ -235,7 +235,22 @@ def test_pepinos_ravdess_holds_speech_and_song(ravdess):
         assert splits.protocol(parts) == "speaker-dependent"
         tested.update(list(parts["test"]))
     assert dict(tested) == dict.fromkeys(both, 1)
-    assert splits.random_folds(both, 1, seed=1234)["test"] != splits.random_folds(both, 1)["test"]
+    drawn = splits.random_folds(both, 2, seed=1234)
+    assert drawn["test"] != splits.random_folds(both, 2, seed=123)["test"]
+    assert drawn == splits.random_folds(dict(both), 2, seed=1234), "the same seed, the same draw"
+    backwards = dict(sorted(both.items(), reverse=True))
+    again = splits.random_folds(backwards, 2, seed=1234)
+    assert all(set(again[part]) == set(drawn[part]) for part in splits.PARTS)
+
+
+def test_random_folds_of_few():
+    manifest = {f"u{i}": entry(speaker=str(i % 2)) for i in range(8)}
+    sizes = [
+        [len(splits.random_folds(manifest, fold, n_folds=3)[part]) for part in splits.PARTS]
+        for fold in (1, 2, 3)
+    ]
+    assert sizes == [[4, 2, 2], [2, 4, 2], [2, 2, 4]]
+    assert len(splits.random_folds(manifest, 8, n_folds=8)["train"]) == 6
 
 
 def test_stratified_has_the_published_supports(ravdess):
@@ -315,7 +330,9 @@ def test_speaker_identification_draws_at_least_one_of_each_speaker(ravdess):
         (partial(splits.by_actor, n_folds=11), "n_folds is 11: 10 speakers"),
         (partial(splits.by_actor, n_folds=2), "n_folds is 2"),
         (partial(splits.random_folds, n_folds=2), "n_folds is 2: 5531 utterances"),
+        (partial(splits.random_folds, n_folds=5532), "n_folds is 5532: 5531 utterances"),
         (partial(splits.random_folds, fold=6), "fold is 6: use 1 (fold 1) to 5"),
+        (partial(splits.random_folds, fold=0), "fold is 0: use 1 (fold 1) to 5"),
         (partial(splits.stratified, fold=2), "fold 1 only, choose another seed"),
         (partial(splits.official, fold=2), "fold 1 only"),
         (partial(splits.leave_one_session_out, validation="none"), "validation is 'none'"),
@@ -351,6 +368,8 @@ def test_mistakes_are_told(iemocap, split, said):
 def test_unusable_manifests_are_told(iemocap, ravdess):
     with pytest.raises(InputError, match="no utterance to split"):
         splits.leave_one_session_out({})
+    with pytest.raises(InputError, match="no utterance to split"):
+        splits.random_folds({})
     with pytest.raises(InputError, match="1440 of 1440 utterances have no session.*1435 more"):
         splits.leave_one_session_out(ravdess)
     one = {u: e for u, e in iemocap.items() if e["session"] == "Ses01"}

@@ -27,7 +27,9 @@ EMOTIONS = {
 MERGE = {"excited": "happy"}  # what the literature's four classes do
 UTTERANCE = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(Ses\w+)\s+(\w+)\s")
 RATER = re.compile(r"C-E\d+:(.*)")
-ALIGNED = re.compile(r"^\s*\d+\s+\d+\s+-?\d+\s+[A-Z']", flags=re.MULTILINE | re.IGNORECASE)
+ALIGNED = re.compile(
+    r"^[^\S\n]*\d+(?:[^\S\n]+-?\d+){2}[^\S\n]+[A-Z']", re.MULTILINE | re.IGNORECASE
+)
 TRANSCRIPT = re.compile(r"(Ses\w+) \[[\d.]+-[\d.]+\]:(.*)")
 
 
