@@ -14,7 +14,7 @@ from torch import nn
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import metrics
 from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.data import make_dataset
+from speechbrain_ser.data import UNKNOWN, make_dataset
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoder import num_samples
 from speechbrain_ser.text import BLANK, SentencePieceTokenizer
@@ -175,9 +175,9 @@ class MultitaskBrain(SerBrain):
             return self.ctc(logits.float(), batch)
         targets = getattr(batch, f"{task}_id")
         total = nn.functional.cross_entropy(
-            logits.float(), targets, ignore_index=-1, reduction="sum"
+            logits.float(), targets, ignore_index=UNKNOWN, reduction="sum"
         )
-        return total / (targets >= 0).sum().clamp(min=1)
+        return total / (targets != UNKNOWN).sum().clamp(min=1)
 
     def ctc(self, logits: torch.Tensor, batch) -> torch.Tensor:
         """CTC over utterances with words that fit into their frames; others are left out."""
@@ -221,7 +221,7 @@ class MultitaskBrain(SerBrain):
                 found = logits.argmax(dim=1).tolist()
                 for utt_id, target, prediction in zip(batch.id, targets, found, strict=True):
                     self.rows[utt_id] |= {
-                        f"{task}_target": names[target] if target >= 0 else "",
+                        f"{task}_target": names[target] if target != UNKNOWN else "",
                         f"{task}_prediction": names[prediction],
                     }
 
@@ -270,13 +270,16 @@ class MultitaskBrain(SerBrain):
         without dropout; a reversed gradient counts as reversed. Training does not notice it.
         """
         model = self.modules.model
-        if "emotion" not in model.heads:
-            raise InputError("log_gradient_conflict compares with emotion: add it to tasks")
+        shared = [p for p in model.encoder.parameters() if p.requires_grad]
+        if "emotion" not in model.heads or not shared:
+            raise InputError(
+                "log_gradient_conflict compares with emotion in a trained encoder: add emotion to "
+                "tasks, and freeze less"
+            )
         if not hasattr(self, "fixed_batch"):
             entries = dict(list(self.parts["train"].items())[: self.hparams.batch_size])
             dataset = make_dataset(entries, self.hparams.reader, self.hparams.targets)
             self.fixed_batch = PaddedBatch(list(self.with_tokens(dataset))).to(self.device)
-        shared = [p for p in model.encoder.parameters() if p.requires_grad]
         outputs = self.compute_forward(self.fixed_batch, Stage.VALID)
         gradients = {}
         for task, logits in outputs.items():

@@ -137,15 +137,15 @@ def test_iemocap_full_agreement_of_improvised_speech(release):
         "F003": ("neu", ["Neutral;", "Neutral;", "Neutral;", "Neutral; Sadness;"]),
         "M000": ("hap", ["Happiness;", "Happiness;", "Excited;"]),
         "M001": ("exc", ["Happiness; Excited;"] * 3),
-        "M002": ("sad", ["Neutral;", "Sadness;", "Sadness;", "Sadness;"]),
-        "M003": ("sad", ["Sadness;", "Sadness;"]),
+        "M002": ("ang", ["Neutral;", "Anger;", "Anger;", "Anger;"]),
+        "M003": ("neu", ["Neutral;", "Neutral;"]),  # who spoke is no rater
     }
     dialog = "Ses01F_impro01"
     blocks = []
     for turn, (code, raters) in opinions.items():
         blocks.append(f"\n[6.2901 - 8.2357]\t{dialog}_{turn}\t{code}\t[2.5, 2.5, 2.5]\n")
         blocks += [f"C-E{n}:\t{opinion}\t(yes; no)\n" for n, opinion in enumerate(raters, 1)]
-        blocks.append("C-F1:\tSadness;\t()\nA-E1:\tval 3; act 2; dom  2;\t()\n")
+        blocks.append("C-F1:\tNeutral;\t()\nA-E1:\tval 3; act 2; dom  2;\t()\n")
         wav(release / f"Session1/sentences/wav/{dialog}/{dialog}_{turn}.wav", 0.25)
     text(release / f"Session1/dialog/EmoEvaluation/{dialog}.txt", "".join(blocks))
     manifest = iemocap.prepare(
@@ -179,10 +179,8 @@ def test_iemocap_alignments(release, monkeypatch):
         folder = release / f"Session{utt_id[4]}/sentences/ForcedAlignment/{dialog}"
         text(folder / f"{utt_id}.wdseg", header + content)
         text(folder / f"._{utt_id}.wdseg", " 1 2 3 WORD")
-    alone = (
-        release / "Session1/sentences/ForcedAlignment/Ses01F_impro01/._Ses01F_impro01_M001.wdseg"
-    )
-    text(alone, " 1 2 3 WORD")  # of an utterance without an alignment
+    folder = release / "Session1/sentences/ForcedAlignment/Ses01F_impro01"
+    text(folder / "._Ses01F_impro01_M001.wdseg", " 1 2 3 WORD")  # it has no alignment of its own
     read, read_text = [], Path.read_text
 
     def noted(path, *args, **kwargs):

@@ -332,6 +332,13 @@ def test_gradient_conflict_does_not_disturb_training(tmp_path):
         assert all(-1 <= row[key] <= 1 and row[key] != 0 for key in ("cosine_asr", "cosine_gender"))
 
 
+def test_gradient_conflict_needs_what_it_compares(tmp_path):
+    for words in (["--frozen", "all"], ["--tasks", "[emotion, gender]", "--frozen", "all"]):
+        arguments = tiny(MULTITASK, tmp_path, *words, "--log_gradient_conflict", "True")
+        with pytest.raises(InputError, match="compares with emotion in a trained encoder"):
+            run(MULTITASK, arguments)
+
+
 def test_the_last_epoch_or_the_best_on_test_as_labelled(tmp_path):
     watched = [
         "--split",
