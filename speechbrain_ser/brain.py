@@ -52,8 +52,18 @@ class SerBrain(sb.Brain):
         return list(next(iter(self.hparams.targets.values())))
 
     def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
-        """part -> the items of its utterances, see data.make_dataset."""
+        """part -> the items of its utterances, see data.make_dataset.
+
+        Raises InputError for a reader of another sampling rate than the networks'.
+        """
         reader, targets = self.hparams.reader, self.hparams.targets
+        for module in self.modules.modules():
+            needed = getattr(module, "sample_rate", reader.sample_rate)
+            if needed != reader.sample_rate:
+                raise InputError(
+                    f"the reader's sample_rate is {reader.sample_rate}, but "
+                    f"{type(module).__name__} needs {needed}: make the two equal"
+                )
         return {
             part: make_dataset(entries, reader, targets, training=part == "train")
             for part, entries in parts.items()

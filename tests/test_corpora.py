@@ -197,6 +197,12 @@ def test_iemocap_alignments(release, monkeypatch):
     options = {"labels": sorted({iemocap.prepare(release)[utt_id]["emotion"] for utt_id in kept})}
     assert list(iemocap.prepare(release, aligned=True, **options)) == kept
 
+    folder = release / "Session1/sentences/ForcedAlignment/Ses01F_impro01"
+    text(folder / "Ses01F_impro01_F000.syseg", "    SFrm  EFrm  SegAScr Syl\n 61 99 -40 W EH L\n")
+    assert iemocap.prepare(release)["Ses01F_impro01_F000"]["aligned"]
+    text(folder / "Ses01F_impro01_F000.syseg", "    SFrm  EFrm  SegAScr Syl\n")
+    assert not iemocap.prepare(release)["Ses01F_impro01_F000"]["aligned"], "MMHMM: no syllable"
+
 
 def test_iemocap_transcripts_that_are_not_utf8(release):
     path = release / "Session1/dialog/transcriptions/Ses01F_impro01.txt"

@@ -430,6 +430,11 @@ def test_a_manifest_without_the_field(tmp_path):
         run(PROBE, tiny(PROBE, tmp_path, "--normalise_by", "accent"))
 
 
+def test_another_sampling_rate_is_refused(tmp_path):
+    with pytest.raises(InputError, match="sample_rate is 8000, but Encoder needs 16000"):
+        run(PROBE, tiny(PROBE, tmp_path, "--reader", "{sample_rate: 8000}"))
+
+
 def test_gradients_are_clipped_by_value(tmp_path, monkeypatch):
     largest = []
     step = torch.optim.Adam.step

@@ -305,8 +305,9 @@ def test_every_row_of_pepino_2021_says_its_corpus(row):
     if "ASR" in row["row"]:
         assert settings["encoder"] == "facebook/wav2vec2-base-960h"
     if "Issa" not in row["item"]:
-        count = {"iemocap": 5473, "ravdess": 1440 if "speech alone" in row["item"] else 2452}
+        count = {"iemocap": 5531, "ravdess": 1440 if "speech alone" in row["item"] else 2452}
         assert settings["corpus"]["expected"] == count[row["corpus"]]
+    assert settings["corpus"].get("aligned", True)
 
 
 def test_the_folders_of_pepino_2021_are_one_setting_each():

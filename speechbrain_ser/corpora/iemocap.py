@@ -1,5 +1,6 @@
 """IEMOCAP (Busso et al. 2008), from the folder IEMOCAP_full_release as it is distributed."""
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from speechbrain_ser import corpora
 from speechbrain_ser.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "SER_IEMOCAP"
 EXPECTED = "IEMOCAP_full_release with Session1 to Session5"
@@ -30,6 +33,7 @@ RATER = re.compile(r"C-E\d+:(.*)")
 ALIGNED = re.compile(
     r"^[^\S\n]*\d+(?:[^\S\n]+-?\d+){2}[^\S\n]+[A-Z']", re.MULTILINE | re.IGNORECASE
 )
+SYLLABLE = re.compile(r"\d\s+\d+\s+\S")  # its frames; the authors look for no more
 TRANSCRIPT = re.compile(r"(Ses\w+) \[[\d.]+-[\d.]+\]:(.*)")
 
 
@@ -55,8 +59,9 @@ def prepare(
     merge : emotion -> the label that it counts as
     styles : "impro", "script" or both
     full_agreement : keep an utterance only if its first three raters give one and the same label
-    aligned : keep an utterance only if a word of it is aligned (Pepino 2021: 5,473 remain)
-    expected : number of utterances that a complete corpus gives with these options
+    aligned : keep an utterance only if a word of it is aligned (Pepino 2021: 5,473 of 5,531)
+    expected : number of utterances that a complete corpus gives with these options, `aligned`
+        apart
 
     Raises InputError for an incomplete corpus.
     """
@@ -70,7 +75,7 @@ def prepare(
     if aligned and not has_alignments:
         raise InputError(
             f"{data_folder} has no sentences/ForcedAlignment in any session: complete the corpus, "
-            "or use all utterances with --corpus '{aligned: False, expected: 5531}'"
+            "or use all utterances with --corpus '{aligned: False}'"
         )
     for session, folder in sessions:
         for utt_id, emotion, agreed, words in _utterances(folder):
@@ -80,8 +85,6 @@ def prepare(
             if label not in labels or style not in styles or (full_agreement and not agreed):
                 continue
             has_word = _is_aligned(folder, dialog, utt_id) if has_alignments else ""
-            if aligned and not has_word:
-                continue
             gender = turn[0]  # last token: the first one names who wore the markers, not who speaks
             rows[utt_id] = corpora.row(
                 folder / "sentences" / "wav" / dialog / f"{utt_id}.wav",
@@ -100,6 +103,10 @@ def prepare(
     for label in set(labels) - {entry["emotion"] for entry in rows.values()}:
         raise InputError(f"{data_folder}: these options leave no utterance labelled {label}")
     corpora.check_count(len(rows), expected, f"{data_folder} the complete IEMOCAP_full_release")
+    if aligned:
+        kept = {utt_id: entry for utt_id, entry in rows.items() if entry["aligned"]}
+        logger.info("%s of %s utterances have an aligned word", f"{len(kept):,}", f"{len(rows):,}")
+        rows = kept
     return corpora.finish(rows)
 
 
@@ -148,10 +155,16 @@ def _alignments(session: Path) -> Path:
 def _is_aligned(session: Path, dialog: str, utt_id: str) -> bool:
     """Whether the utterance's forced alignment holds a word: not <sil>, ++LAUGHTER++ and the like.
 
-    A few utterances have no alignment at all.
+    A few utterances have no alignment at all. Where the release has the syllables (.syseg), one of
+    them is needed too, as in Pepino 2021's code: a word without a vowel, such as MMHMM, has none.
     """
-    path = _alignments(session) / dialog / f"{utt_id}.wdseg"
-    return path.is_file() and bool(ALIGNED.search(path.read_text("utf-8", errors="replace")))
+    words = _alignments(session) / dialog / f"{utt_id}.wdseg"
+    syllables = words.with_suffix(".syseg")
+    return _holds(words, ALIGNED) and (not syllables.is_file() or _holds(syllables, SYLLABLE))
+
+
+def _holds(path: Path, pattern: re.Pattern) -> bool:
+    return path.is_file() and bool(pattern.search(path.read_text("utf-8", errors="replace")))
 
 
 def _opinion(line: str) -> set[str]:

@@ -23,6 +23,7 @@ class CnnLstm(nn.Module):
     dropout : behind each convolution
     """
 
+    sample_rate = SAMPLE_RATE
     hop = SAMPLE_RATE // 100
 
     def __init__(

@@ -8,6 +8,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from speechbrain_ser.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
 
 # their only dependence on padding is what Encoder handles; others are run one by one
@@ -50,6 +51,8 @@ class Encoder(nn.Module):
 
     Raises InputError for a source that does not exist or holds no such encoder.
     """
+
+    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
