@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from benchmarks import common, latency
 from conftest import ROOT
 from sklearn.metrics import silhouette_score
 
@@ -37,7 +38,7 @@ def test_latency_divides_a_batch_by_its_size(monkeypatch, capsys):
     def in_100_ms_per_second_of_speech(model, speech, precision, repeats, warm_up):
         return 100 * speech.shape[1] / 16_000, torch.zeros(1)
 
-    monkeypatch.setattr(benchmark, "measure", in_100_ms_per_second_of_speech)
+    monkeypatch.setattr(latency, "measure", in_100_ms_per_second_of_speech)
     benchmark.main(["latency", "--small", "--seconds", "3", "15", "--batches", "1", "8"])
     header, *rows = table(capsys.readouterr().out)
     assert header[1:5] == ["3 s, batch 1", "3 s, batch 8", "15 s, batch 1", "15 s, batch 8"]
@@ -66,7 +67,7 @@ def test_measure_is_the_median_of_the_timed_runs_only(monkeypatch):
         call()
         return next(ticks)
 
-    monkeypatch.setattr(benchmark, "stopwatch", lambda device: clock)
+    monkeypatch.setattr(latency, "stopwatch", lambda device: clock)
     next(ticks)
 
     def model(speech, lens):
@@ -74,14 +75,14 @@ def test_measure_is_the_median_of_the_timed_runs_only(monkeypatch):
         return speech[:, :2]
 
     speech = torch.randn(2, 50)
-    ms, logits = benchmark.measure(model, speech, "fp32", repeats=3, warm_up=2)
+    ms, logits = latency.measure(model, speech, "fp32", repeats=3, warm_up=2)
     assert (ms, calls) == (2.0, [True] * 5)
     assert torch.equal(logits, speech[:, :2])
 
 
 def test_the_networks_are_table_7s():
-    made = benchmark.networks(benchmark.SMALL, "exact")
-    assert list(made) == list(benchmark.PAPER)
+    made = latency.networks(latency.SMALL, "exact")
+    assert list(made) == list(latency.PAPER)
     assert [len(made[f"emotion, k = {k}"]().pooling.blocks) for k in (1, 4)] == [1, 4]
     fused = made["fused, k = 4"]()
     assert fused.speaker.encoder is not fused.emotion.encoder
@@ -103,19 +104,19 @@ def rows_of(path: Path) -> list[dict]:
 
 def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
     models = [f"{runs}/{name}/fold1/1000/best" for name in ("emotion", "fusion")]
-    words = ["--figure", "8", "--best", *models, "--output_folder", str(tmp_path)]
+    words = ["--figure", "park8", "--best", *models, "--output_folder", str(tmp_path)]
     plot_embeddings.main([*words, "--parts", "valid", "test"])
     manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
     parts = splits.leave_one_session_out(manifest, 1, labels=["angry", "happy", "sad", "neutral"])
     for letter in "ab":
-        rows = rows_of(tmp_path / f"figure8{letter}.csv")
+        rows = rows_of(tmp_path / f"figure_park8{letter}.csv")
         assert [(r["id"], r["part"]) for r in rows] == [
             (utt_id, part) for part in ("valid", "test") for utt_id in parts[part]
         ]
         assert all(r["emotion"] == manifest[r["id"]]["emotion"] for r in rows)
         assert len({(r["x"], r["y"]) for r in rows}) > 0.9 * len(rows)
-        assert (tmp_path / f"figure8{letter}.png").stat().st_size > 10_000
-    summary = json.loads((tmp_path / "figure8b.json").read_text())
+        assert (tmp_path / f"figure_park8{letter}.png").stat().st_size > 10_000
+    summary = json.loads((tmp_path / "figure_park8b.json").read_text())
     assert "mini-iemocap, fold 1" in summary["title"]
     trained = best.load(models[1])
     with torch.inference_mode():  # in one padded batch, where the tool runs them one by one
@@ -132,13 +133,13 @@ def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
 def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
     runs, tmp_path, capsys, without_corpora
 ):
-    words = ["--figure", "6", "--model", f"{runs}/speaker/fold1/1000/best"]
+    words = ["--figure", "park6", "--model", f"{runs}/speaker/fold1/1000/best"]
     words += ["--corpus", "iemocap", "--output_folder", str(tmp_path)]
     plot_embeddings.main([*words, "--min_seconds", "1.6", "1.8"])
     assert "this is synthesised speech" in capsys.readouterr().out
     manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
     for letter, least in (("a", 1.6), ("b", 1.8)):
-        rows = rows_of(tmp_path / f"figure6{letter}.csv")
+        rows = rows_of(tmp_path / f"figure_park6{letter}.csv")
         expected = [utt_id for utt_id, e in manifest.items() if e["duration"] >= least]
         assert [row["id"] for row in rows] == expected
         assert {row["part"] for row in rows} == {"all"}
@@ -150,7 +151,7 @@ def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--figure", "8"], "figure 8 shows 2 models"),
+        (["--figure", "park8"], "figure park8 shows 2 models"),
         (["--colour", "mood"], "not every recording has the field 'mood'"),
         (["--run", "nowhere"], "nowhere is no run folder"),
         (["--corpus", "iemocap"], "--corpus iemocap has no parts of its own: use --parts all"),
@@ -169,7 +170,7 @@ def test_a_row_is_filled_from_its_complete_runs(tmp_path, monkeypatch):
     summarize = tool("summarize")
     line = (
         '{"WA": %s, "UA": %s, "F1": 0, "labels": ["a", "b"], "confusion": %s, "corpus": "ravdess", '
-        '"fold": %d, "seed": %d, "commit": "c%d"}'
+        '"fold": %d, "seed": %d, "commit": "c%d", "UA_oracle": 88}'
     )
     runs = [  # fold, seed, confusion, complete
         (1, 1, [[3, 1], [0, 4]], True),  # recalls 75, 100
@@ -186,14 +187,17 @@ def test_a_row_is_filled_from_its_complete_runs(tmp_path, monkeypatch):
         (folder / "results.json").write_text(line % (wa, ua, confusion, fold, seed, seed))
         if complete:
             (folder / ".complete").touch()
-    header = "script hparams overrides corpus WA UA UA_sd WA_pooled UA_pooled folds seeds commit"
+    header = (
+        "script hparams overrides corpus WA UA UA_sd WA_pooled UA_pooled folds seeds commit "
+        "UA_oracle WER"
+    )
     command = ["recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml"]
     path = tmp_path / "RESULTS.csv"
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header.split())
-        writer.writerow([*command, "--corpus ravdess", "ravdess", *[""] * 8])
-        writer.writerow([*command, "--variant _other", "ravdess", *[""] * 8])
+        writer.writerow([*command, "--corpus ravdess", "ravdess", *[""] * 10])
+        writer.writerow([*command, "--variant _other", "ravdess", *[""] * 10])
     summarize.collect(path, tmp_path / "runs")
     with open(path, newline="") as file:
         filled, other = csv.DictReader(file)
@@ -204,6 +208,26 @@ def test_a_row_is_filled_from_its_complete_runs(tmp_path, monkeypatch):
     assert filled["UA_pooled"] == f"{(75 + 100) / 2:.2f}"
     assert filled["WA_pooled"] == f"{(100 * 9 / 12 + 100) / 2:.2f}"
     assert (filled["folds"], filled["seeds"], filled["commit"]) == ("1 2", "1 2", "c1 c2")
+    assert (filled["UA_oracle"], filled["WER"]) == ("88.00", "")
+
+
+def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, monkeypatch):
+    plot_confusion = tool("plot_confusion")
+    for fold, confusion in ((1, [[3, 1], [0, 4]]), (2, [[1, 1], [1, 1]]), (3, [[0, 9], [9, 0]])):
+        folder = tmp_path / f"knn/fold{fold}/1000"
+        folder.mkdir(parents=True)
+        results = {"labels": ["a", "b"], "confusion": confusion, "corpus": "mini-iemocap"}
+        (folder / "results.json").write_text(json.dumps(results | {"fold": fold, "seed": 1000}))
+        if fold < 3:  # the third has not ended
+            (folder / ".complete").touch()
+    counts, labels, title = plot_confusion.pooled(tmp_path / "knn")
+    assert (counts.tolist(), labels) == ([[4, 2], [1, 5]], ["a", "b"])
+    assert title == "knn on mini-iemocap, folds 1 2, 1 seed(s): WA 75.0, UA 75.0"
+    plot_confusion.main([str(tmp_path / "knn"), "--output_folder", str(tmp_path / "figures")])
+    assert (tmp_path / "figures/knn_confusion.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit):
+        plot_confusion.main([str(tmp_path / "figures")])
+    assert "holds no complete run" in capsys.readouterr().err
 
 
 def test_probe_times_an_epoch_from_the_store_and_one_with_the_encoder(capsys):
@@ -219,8 +243,24 @@ def test_probe_times_an_epoch_from_the_store_and_one_with_the_encoder(capsys):
 
 
 def test_the_benchmark_s_durations_are_iemocap_s(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark.soundfile, "write", lambda *_: None)
-    seconds = [row["duration"] for row in benchmark.recordings(tmp_path, 4000).values()]
+    monkeypatch.setattr(common.soundfile, "write", lambda *_: None)
+    seconds = [row["duration"] for row in common.recordings(tmp_path, 4000).values()]
     assert np.mean(seconds) == pytest.approx(4.55, rel=0.05)
     assert np.std(seconds) == pytest.approx(3.23, rel=0.1)
     assert 0.58 <= min(seconds) and max(seconds) <= 34.1
+
+
+def test_augment_times_every_kind_beside_a_step(capsys):
+    benchmark.main(["augment", "--small", "--batches", "1"])
+    header, *rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == ["noise", "volume", "reverberation", "pitch", "mixed"]
+    for _, ms, rate, share in rows:
+        assert float(rate) == pytest.approx(12_000 / float(ms), rel=0.1)
+        assert 0 <= float(share.rstrip("%")) < 100
+
+
+def test_knn_times_its_searches(capsys):
+    benchmark.main(["knn", "--keys", "200", "300", "--dim", "8", "--repeats", "1"])
+    header, *rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == ["200", "300"]
+    assert all(float(cell) > 0 for row in rows for cell in row[1:])

@@ -11,18 +11,20 @@ parts, all recordings of a corpus are drawn, here those of another corpus than t
     python tools/plot_embeddings.py --model results/speaker/fold1/1000/best \\
         --corpus iemocap --data_folder PATH --parts all --colour speaker
 
-The figures of Park et al. 2023 are such settings under a number; give it their models in order:
+The papers' figures are such settings under a name; give it their models in order:
 
-    --figure 5   the speaker network trained (a) without and (b) with ArcFace
+    --figure park5  the speaker network trained (a) without and (b) with ArcFace
                  --model results/speaker_ce/fold1/1000/best results/speaker/fold1/1000/best
-    --figure 6   the ArcFace speaker network on utterances of at least (a) 1, (b) 2, (c) 3, (d) 4 s
+    --figure park6  the ArcFace speaker network on speech of at least (a) 1, (b) 2, (c) 3, (d) 4 s
                  --model results/speaker/fold1/1000/best
-                 (5 and 6 are of IEMOCAP: with --corpus iemocap --data_folder PATH)
-    --figure 8   (a) the emotion network alone, (b) fused with the frozen speaker network, fold 2
+                 (park5 and park6 are of IEMOCAP: with --corpus iemocap --data_folder PATH)
+    --figure park8  (a) the emotion network alone, (b) fused with the frozen speaker network, fold 2
                  --model results/emotion/fold2/1000/best results/fusion/fold2/1000/best
-    --figure 9   fused, (a) ArcFace fine-tuned, (b) all fine-tuned, beta 1, fold 2
+    --figure park9  fused, (a) ArcFace fine-tuned, (b) all fine-tuned, beta 1, fold 2
                  --model results/fusion_arcface_beta1/fold2/1000/best \\
                          results/fusion_all_beta1/fold2/1000/best
+    --figure wang4  trained (a) by cross-entropy alone, (b) with the contrastive loss
+                 --model results/supcon_ce/fold1/1000/best results/supcon/fold1/1000/best
 
 Colours are the true labels. Recordings are read as the model's own reader does in a test, one at
 a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its silhouettes, between
@@ -50,16 +52,21 @@ from speechbrain_ser.experiment import corpus_name
 from speechbrain_ser.files import as_json, write_atomically
 
 FRAGMENTS = Path(__file__).parents[1] / "recipes" / "common"
-FIGURES = {  # Park 2023: what each panel is called, and what all of them show
-    "5": {"names": ["cross-entropy", "ArcFace"], "parts": ["all"], "colour": ["speaker"]},
-    "6": {
+FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
+    "park5": {"names": ["cross-entropy", "ArcFace"], "parts": ["all"], "colour": ["speaker"]},
+    "park6": {
         "names": ["ArcFace"],
         "parts": ["all"],
         "colour": ["speaker"],
         "min_seconds": [1.0, 2.0, 3.0, 4.0],
     },
-    "8": {"names": ["emotion network alone", "fused, speaker network frozen"]},
-    "9": {"names": ["fused, ArcFace fine-tuned", "fused, all fine-tuned"]},
+    "park8": {"names": ["emotion network alone", "fused, speaker network frozen"]},
+    "park9": {"names": ["fused, ArcFace fine-tuned", "fused, all fine-tuned"]},
+    "wang4": {
+        "names": ["cross-entropy alone", "and contrastive loss"],
+        "parts": ["test"],
+        "colour": ["emotion"],
+    },
 }
 FEWEST = 5  # recordings of a t-SNE
 DEFAULTS = {"parts": list(splits.PARTS), "colour": ["emotion", "speaker"], "min_seconds": [0.0]}
@@ -211,7 +218,7 @@ def plot(options: argparse.Namespace) -> None:
                 part: {utt_id: e for utt_id, e in some.items() if e["duration"] >= least}
                 for part, some in whole.items()
             }
-            stem = f"figure{options.figure}" if options.figure else "embeddings"
+            stem = f"figure_{options.figure}" if options.figure else "embeddings"
             stem += next(letters) if several else ""
             title = f"{stem}: {name}, {where}" + (f", {least:g} s or longer" if least else "")
             print(f"t-SNE of {sum(kept):,} recordings, {title}", flush=True)
@@ -229,7 +236,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = whole.add_argument
     add("--model", "--best", nargs="+", required=True, metavar="BEST", help="best/ or Hub id")
-    add("--figure", choices=sorted(FIGURES), help="of Park 2023; see above")
+    add("--figure", choices=sorted(FIGURES), help="of Park 2023 or Wang 2023; see above")
     add("--run", metavar="FOLDER", help="the run whose split and recordings to use")
     add("--corpus", help="iemocap, ravdess, voxceleb1 or table, in place of a run's recordings")
     add("--data_folder", metavar="PATH", help="of the corpus; where it lies now, if it has moved")

@@ -1,0 +1,66 @@
+"""Draw the confusion matrix of an experiment over all its folds (Wang 2023, Figure 3).
+
+    python tools/plot_confusion.py results/supcon_ce results/supcon results/knn
+
+Every folder is a figure: the utterances of all complete runs in it, counted together. Leaves
+FOLDER_confusion.png for each in --output_folder.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_ser import plots, report
+from speechbrain_ser.errors import InputError
+
+
+def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
+    """Counts [target, prediction] over the folder's runs, their labels, and a title.
+
+    Raises InputError where there is no complete run, or their labels or corpora differ.
+    """
+    runs = [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("fold*/*/results.json"))
+        if report.is_complete(path.parent)
+    ]
+    if not runs:
+        raise InputError(f"{folder} holds no complete run: give results/<experiment><variant>")
+    first = runs[0]
+    if any((run["labels"], run["corpus"]) != (first["labels"], first["corpus"]) for run in runs):
+        raise InputError(f"{folder} holds runs of different labels or corpora: give one experiment")
+    counts = np.sum([run["confusion"] for run in runs], axis=0)
+    folds, seeds = (sorted({run[key] for run in runs}) for key in ("fold", "seed"))
+    recalls = 100 * counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
+    wa = 100 * counts.trace() / counts.sum()
+    of = " ".join(map(str, folds))
+    title = (
+        f"{folder.name} on {first['corpus']}, folds {of}, {len(seeds)} seed(s): "
+        f"WA {wa:.1f}, UA {recalls[counts.sum(axis=1) > 0].mean():.1f}"
+    )
+    return counts, first["labels"], title
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a figure each")
+    parser.add_argument("--output_folder", type=Path, default=Path("figures"), metavar="FOLDER")
+    options = parser.parse_args(words)
+    try:
+        found = {folder: pooled(folder) for folder in options.folders}
+        for folder, (counts, labels, title) in found.items():
+            path = options.output_folder / f"{folder.name}_confusion.png"
+            plots.confusion_matrix(counts, labels, path, title)
+            print(path)
+    except InputError as error:
+        print(f"plot_confusion.py: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
