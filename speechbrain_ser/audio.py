@@ -40,6 +40,11 @@ def duration(path: str | Path) -> float:
     return info.frames / info.samplerate
 
 
+def standardise(speech: torch.Tensor) -> torch.Tensor:
+    """speech [time] -> the same at zero mean and unit variance."""
+    return (speech - speech.mean()) / (speech.var(correction=0) + 1e-7).sqrt()
+
+
 class SpeechReader:
     """path -> speech [time], mono float32 in [-1, 1] at one sampling rate.
 
@@ -82,6 +87,7 @@ class SpeechReader:
         self.test_window = test_window
         self.normalise = normalise
         self.sample_rate = sample_rate
+        self.raw_in_training = False  # whoever augments the speech normalises it afterwards
         self.epoch = 0  # training's random windows depend on it and on the file's name alone
 
     def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
@@ -121,8 +127,8 @@ class SpeechReader:
                 "at least 25 ms are needed"
             )
         speech = self._cut(self._tile(speech), training, name)
-        if self.normalise:
-            speech = (speech - speech.mean()) / (speech.var(correction=0) + 1e-7).sqrt()
+        if self.normalise and not (training and self.raw_in_training):
+            speech = standardise(speech)
         return speech
 
     def _tile(self, speech: torch.Tensor) -> torch.Tensor:

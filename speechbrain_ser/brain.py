@@ -6,11 +6,12 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedData
 from speechbrain.utils.checkpoints import (
     Checkpointer,
     mark_as_loader,
@@ -21,9 +22,11 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_ser import metrics
+from speechbrain_ser.audio import standardise
 from speechbrain_ser.data import make_dataset
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
+from speechbrain_ser.models.encoder import num_samples
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ class SerBrain(sb.Brain):
                     f"the reader's sample_rate is {reader.sample_rate}, but "
                     f"{type(module).__name__} needs {needed}: make the two equal"
                 )
+        reader.raw_in_training = self.hparams.augment is not None
         return {
             part: make_dataset(entries, reader, targets, training=part == "train")
             for part, entries in parts.items()
@@ -98,10 +102,52 @@ class SerBrain(sb.Brain):
             self.hparams.reader.epoch = self.hparams.seed + epoch
             self.epoch_lr = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
             self.epoch_lr *= warmed_up(epoch, self.hparams.epochs.limit, self.hparams.warm_up)
+            losses = [row["valid_loss"] for row in self.hparams.epochs.history]
+            self.epoch_lr *= self.hparams.plateau_factor ** plateaus(losses, self.hparams.plateau)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.epoch_lr
 
+    def on_fit_start(self):
+        super().on_fit_start()
+        if "contrastive" in self.modules:  # what the head reads is the embedding
+            self.modules.model.head.register_forward_pre_hook(self.keep_embedding)
+
+    def keep_embedding(self, head, inputs):
+        self.embedding = inputs[0]  # [batch, dim]
+
+    def contrastive(self, targets: torch.Tensor) -> torch.Tensor:
+        """The contrastive loss of the batch that the model has just seen; targets [batch]."""
+        embedding, self.embedding = self.embedding, None
+        return self.modules.contrastive(embedding, targets)
+
+    def add_contrastive(self, loss: torch.Tensor, batch, stage: sb.Stage) -> torch.Tensor:
+        """In training, and where the yaml names a contrastive loss: the two weighted together."""
+        weight = self.hparams.contrastive_weight
+        if stage != sb.Stage.TRAIN or "contrastive" not in self.modules:
+            return loss
+        return (1 - weight) * loss + weight * self.contrastive(batch.emotion_id)
+
+    def on_fit_batch_start(self, batch, should_step):
+        """The second half of a batch of two views (data.TwoViews) is augmented."""
+        if self.hparams.augment is None:
+            return
+        reader = self.hparams.reader
+        speech, lens = self.speech_of(batch)
+        half = len(speech) // 2
+        seeds = [f"{reader.epoch} {utt_id}" for utt_id in batch.id[half:]]
+        views = self.hparams.augment(speech[half:], lens[half:], seeds)
+        speech = torch.cat([speech[:half], views])  # [2 batch, time]
+        if reader.normalise:
+            for item, samples in enumerate(num_samples(speech, lens).tolist()):
+                speech[item, :samples] = standardise(speech[item, :samples])
+        batch.speech = PaddedData(speech, lens)
+
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        if "contrastive" in self.modules and self.embedding is not None:
+            raise InputError(
+                f"{self.hparams.experiment} has no place for a contrastive loss: leave contrastive "
+                "at null"
+            )
         last = self.step == len(self.train_sampler)
         if last and not should_step:  # SpeechBrain would drop an epoch's incomplete accumulation
             self.optimizers_step()
@@ -214,6 +260,20 @@ def warmed_up(epoch: int, epochs: int, share: float) -> float:
         return 1.0
     rising = share * epochs
     return min(epoch / rising, (epochs - epoch + 1) / max(1, epochs - rising))
+
+
+def plateaus(losses: Sequence[float], patience: int) -> int:
+    """How often more than `patience` epochs in a row brought no lower loss; 0 patience: never.
+
+    The count begins anew after each time (PyTorch's ReduceLROnPlateau, without its threshold).
+    """
+    best, waited, times = math.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if patience and waited > patience:
+            times, waited = times + 1, 0
+    return times
 
 
 def importance(checkpoint) -> tuple[float, int]:

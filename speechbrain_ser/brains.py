@@ -47,7 +47,12 @@ class ProbeBrain(SerBrain):
                 parameter.register_hook(lambda gradient: gradient.clamp(-clip, clip))
 
     def make_datasets(self, parts):
-        """Items hold stored features, cut to what is used, and the number of their group."""
+        """Items hold stored features, cut to what is used, and the number of their group.
+
+        Raises InputError for augmentation: what is stored cannot be augmented.
+        """
+        if self.hparams.augment is not None:
+            raise InputError("features come from a store, which holds no views: augment is null")
         model = self.modules.model
         self.stores = [self.hparams.store(b.frontend, self.hparams.reader) for b in model.branches]
         wavs = [entry["wav"] for entries in parts.values() for entry in entries.values()]

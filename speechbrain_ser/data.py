@@ -34,7 +34,7 @@ def make_dataset(
                 f"{', '.join(targets[main])}: correct the corpus or the labels"
             )
     numbers = {field: {v: i for i, v in enumerate(values)} for field, values in targets.items()}
-    dataset = DynamicItemDataset(dict(part))
+    dataset = DynamicItemDataset({utt_id: dict(entry) for utt_id, entry in part.items()})
     dataset.add_dynamic_item(
         lambda wav: reader(wav, training=training), takes="wav", provides="speech"
     )
@@ -93,6 +93,26 @@ class WrappedBatches(ShuffledBatches):
         random.Random(self.seed + self.epoch).shuffle(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield [order[i % len(order)] for i in range(start, start + self.batch_size)]
+
+
+class TwoViews(Sampler):
+    """Another sampler's batches with every utterance twice: first all of them, then all again.
+
+    The second half is there to be augmented (SerBrain.on_fit_batch_start).
+    """
+
+    def __init__(self, batches: ShuffledBatches):
+        self.batches = batches
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            yield batch + batch
 
 
 class UnderSampledBatches(ShuffledBatches):

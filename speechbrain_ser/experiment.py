@@ -103,14 +103,16 @@ def fit_and_test(
     hparams = hp.build(phases.without(settings))
     seen = phases.start(hparams, settings["phases"], corpus, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
+    modules = dict(hparams["modules"])
+    if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
+        modules["contrastive"] = hparams["contrastive"]
+    trained = {name: module for name, module in modules.items() if list(module.parameters())}
     brain = brain_class(
-        modules=hparams["modules"],
+        modules=modules,
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
-        checkpointer=AtomicCheckpointer(
-            folder / "save", {"model": hparams["model"], "epochs": hparams["epochs"]}
-        ),
+        checkpointer=AtomicCheckpointer(folder / "save", {**trained, "epochs": hparams["epochs"]}),
     )
     brain.parts = parts
     batches = hparams["batches"](
@@ -118,6 +120,8 @@ def fit_and_test(
         batch_size=hparams["batch_size"],
         seed=hparams["seed"],
     )
+    if hparams["augment"] is not None:
+        batches = data.TwoViews(batches)
     loaders = {
         part: data.make_loader(
             dataset.filtered_sorted(sort_key="duration") if part != "train" else dataset,

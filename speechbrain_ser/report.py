@@ -58,9 +58,8 @@ def write(
             folder / "confusion.png",
             f"{title}: WA {results['WA']:.1f}, UA {results['UA']:.1f}",
         )
-    plots.training_curves(
-        hparams.epochs.history, folder / "curves.png", title, best=brain.best_epoch
-    )
+    if history := hparams.epochs.history:
+        plots.training_curves(history, folder / "curves.png", title, best=brain.best_epoch)
     write_atomically(folder / "results.json", as_json(results))
     return results
 
@@ -91,6 +90,11 @@ def show(folder: Path) -> None:
     widths = [max(len(c), len(v)) for c, v in zip(columns, cells, strict=True)]
     for row in (columns, cells):
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    if "oracle" in results:
+        chosen = " and ".join(f"{name} {value}" for name, value in results["oracle"].items())
+        kinds = {"without_knn": "no neighbours", "oracle": f"{chosen}, best on test"}
+        for name, said in kinds.items():
+            print(f"{said}: WA {results[f'WA_{name}']:.2f}, UA {results[f'UA_{name}']:.2f}")
     print(f"protocol: {results['protocol']}")
     print(f"run:      {folder}")
     print(f"figures:  {', '.join(map(str, sorted(folder.glob('*.png'))))}")

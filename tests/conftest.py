@@ -21,7 +21,7 @@ TINY = {
     "num_conv_pos_embeddings": 4,
     "num_conv_pos_embedding_groups": 2,
 }
-PHASES = ("emotion", "fusion", "asr_gender", "two_stage")
+PHASES = ("emotion", "fusion", "asr_gender", "two_stage", "supcon", "knn")
 YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))
 
 
@@ -64,7 +64,7 @@ def run(yaml: Path, arguments: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Path:
-    """A results folder with a tiny run of Park 2023's three phases and Gao 2023's two, fold 1."""
+    """A results folder with a tiny run of Park's three phases, Gao's two and Wang's two, fold 1."""
     results = tmp_path_factory.mktemp("results")
     names = ("VoxCeleb1/hparams/speaker", *(f"IEMOCAP/hparams/{name}" for name in PHASES))
     for name in names:

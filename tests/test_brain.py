@@ -269,6 +269,9 @@ def train(part, tmp_path):
             "lr": 0.5,
             "lr_decay": 0.98,
             "warm_up": 0,
+            "plateau": 0,
+            "plateau_factor": 1,
+            "augment": None,
             "select_by": "UA",
             "seed": 7,
         } | settings

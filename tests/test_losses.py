@@ -1,11 +1,12 @@
-"""ArcFace against loops in double precision, and the values that its evaluation form can take."""
+"""ArcFace and the contrastive loss against loops in double precision, and at their edges."""
 
 import math
 
 import pytest
 import torch
 
-from speechbrain_ser.losses import ArcFace
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.losses import ArcFace, SupervisedContrastive
 from speechbrain_ser.models.heads import CosineHead
 
 MARGIN, SCALE = 0.3, 30.0
@@ -118,3 +119,81 @@ def test_half_precision_cosines_are_computed_in_single_precision():
     cosines = torch.tensor([[0.5, -0.25, 0.125]])
     for loss in (ArcFace(MARGIN, SCALE).train(), ArcFace(MARGIN, SCALE).eval()):
         assert loss(cosines.bfloat16(), torch.tensor([0])) == loss(cosines, torch.tensor([0]))
+
+
+def contrastive_by_loops(embeddings, targets, temperature=0.07, normalise=True, mean=True) -> float:
+    """Wang 2023, eq. 1, as a double loop in float64."""
+    vectors = embeddings.double().tolist()
+    if normalise:
+        vectors = [[x / math.dist(v, [0] * len(v)) for x in v] for v in vectors]
+    terms = []
+    for i, anchor in enumerate(vectors):
+        products = {
+            a: sum(x * y for x, y in zip(anchor, other, strict=True)) / temperature
+            for a, other in enumerate(vectors)
+            if a != i
+        }
+        highest = max(products.values())
+        total = highest + math.log(sum(math.exp(z - highest) for z in products.values()))
+        positives = [p for p in products if targets[p] == targets[i]]
+        if positives:
+            terms.append(-sum(products[p] - total for p in positives) / len(positives))
+    return sum(terms) / len(terms) if mean else sum(terms)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    "targets",
+    [[0, 1, 2, 3] * 2, [0, 1, 0, 1, 2, 2, 2, 2], [0, 0, 1, 2, 3, 4, 5, 6], [1] * 8],
+    ids=["one positive each", "several", "anchors without one", "one class"],
+)
+def test_contrastive_loss_by_a_double_loop(targets, reduction, normalise):
+    draw = torch.Generator().manual_seed(sum(targets))
+    embeddings = torch.randn(8, 5, generator=draw)
+    temperature = 0.07 if normalise else 2.0
+    loss = SupervisedContrastive(temperature, normalise, reduction)(
+        embeddings, torch.tensor(targets)
+    )
+    expected = contrastive_by_loops(
+        embeddings, targets, temperature, normalise, reduction == "mean"
+    )
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_contrastive_loss_of_two_opposite_classes_by_hand():
+    embeddings = torch.tensor([[1.0, 0], [2, 0], [-3, 0], [-1, 0]], requires_grad=True)
+    loss = SupervisedContrastive(temperature=0.5)(embeddings, torch.tensor([0, 0, 1, 1]))
+    # one positive at +1 / 0.5, two others at -1 / 0.5
+    assert float(loss) == pytest.approx(math.log(1 + 2 * math.exp(-4)))
+    loss.backward()
+    assert torch.isfinite(embeddings.grad).all()
+
+
+def test_contrastive_loss_without_any_positive_is_zero_and_has_gradients():
+    embeddings = torch.randn(3, 4, requires_grad=True)
+    loss = SupervisedContrastive()(embeddings, torch.arange(3))
+    loss.backward()
+    assert float(loss) == 0 and (embeddings.grad == 0).all()
+
+
+def test_contrastive_loss_is_float32_in_any_precision_and_trains_its_projection():
+    contrastive = SupervisedContrastive(projection=torch.nn.Linear(6, 3))
+    embeddings, targets = torch.randn(8, 6), torch.tensor([0, 1] * 4)
+    with torch.no_grad():
+        projected = contrastive.projection(embeddings)
+    expected = contrastive_by_loops(projected, targets.tolist())
+    assert float(contrastive(embeddings, targets)) == pytest.approx(expected, rel=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = projected.bfloat16()
+        contrastive.projection = None
+        loss = contrastive(half, targets)
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(contrastive_by_loops(half, targets.tolist()), rel=1e-5)
+
+
+def test_contrastive_settings_are_checked():
+    with pytest.raises(InputError, match="reduction is 'max'"):
+        SupervisedContrastive(reduction="max")
+    with pytest.raises(InputError, match="temperature is 0"):
+        SupervisedContrastive(temperature=0)

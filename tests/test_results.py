@@ -34,16 +34,16 @@ PARK = [
     for row in csv.DictReader((RECIPES / name / "RESULTS.csv").read_text().splitlines())
     if row["paper"] == "Park 2023"
 ]
-PEPINO, GAO = (
+PEPINO, GAO, WANG = (
     [
         row
         for path in FILES
         for row in csv.DictReader(path.read_text().splitlines())
         if row["paper"] == paper and "extra, small" not in row["item"]
     ]
-    for paper in ("Pepino 2021", "Gao 2023")
+    for paper in ("Pepino 2021", "Gao 2023", "Wang 2023")
 )
-CHAINED = [row for row in [*PARK, *GAO] if row["hparams"] != "hparams/speaker.yaml"]
+CHAINED = [row for row in [*PARK, *GAO, *WANG] if row["hparams"] != "hparams/speaker.yaml"]
 IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 
 
@@ -77,16 +77,20 @@ def paper(item: str, row: str, protocol: str = "honest") -> tuple[str, str]:
 
 def row_with_best(best: str) -> dict:
     """The row whose run exports that best/ folder."""
-    found = [row for row in [*PARK, *GAO] if f"{settings_of(row)['output_folder']}/best" == best]
+    found = [
+        row for row in [*PARK, *GAO, *WANG] if f"{settings_of(row)['output_folder']}/best" == best
+    ]
     assert found, f"no row leaves {best}"
     return found[0]
 
 
-@pytest.fixture(autouse=True)
-def corpora_named(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def corpora_named():
     """With a corpus named, settings are the paper's own; nothing is read from it here."""
-    for corpus in ("IEMOCAP", "RAVDESS", "VOXCELEB1"):
-        monkeypatch.setenv(f"SER_{corpus}", f"/corpora/{corpus}")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for corpus in ("IEMOCAP", "RAVDESS", "VOXCELEB1"):
+            monkeypatch.setenv(f"SER_{corpus}", f"/corpora/{corpus}")
+        yield
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
@@ -396,3 +400,71 @@ def test_every_row_of_pepino_2021_runs_in_mini(row, pepino_runs):
     results = json.loads((folder / "results.json").read_text())
     assert results["corpus"] == f"mini-{row['corpus']}"
     assert results["transductive"] is (settings["normalise_by"] not in ("global", "none"))
+
+
+def wang(item: str, row: str) -> dict:
+    (found,) = [r for r in WANG if (r["item"], r["row"]) == (item, row)]
+    return found
+
+
+def test_the_rows_of_wang_2023_say_what_they_train():
+    assert Counter(row["item"] for row in WANG) == {
+        "Table 1": 3,
+        "Table 2": 5,
+        "Table 3": 4,
+        "extra": 18,
+    }
+    for row in WANG:
+        settings = settings_of(row)
+        assert not settings["mini"] and settings["protocol"] == row["protocol"] == "honest"
+        if row["hparams"] == "hparams/supcon.yaml":
+            assert (settings["contrastive_weight"] == 0) is row["row"].startswith(("S1", "cross"))
+            parts = {"noise", "volume", "reverberation", "pitch"}
+            if row["row"] in parts:
+                assert hp.tag_of(settings["augment"]).lower().endswith(f".{row['row']}")
+    tables = [
+        ("Table 1", "S1: cross-entropy", "Table 3", "cross-entropy, no neighbours"),
+        ("Table 1", "S2: and contrastive loss", "Table 2", "mixed"),
+        ("Table 1", "S2: and contrastive loss", "Table 3", "contrastive loss, no neighbours"),
+        (
+            "Table 1",
+            "S3: and nearest neighbours",
+            "Table 3",
+            "contrastive loss, nearest neighbours",
+        ),
+    ]
+    for *one, item, name in tables:
+        left, right = wang(*one), wang(item, name)
+        columns = ("script", "hparams", "overrides", "paper_WA", "paper_UA")
+        assert [left[c] for c in columns] == [right[c] for c in columns]
+    assert [wang("Table 1", tables[i][1])["paper_UA"] for i in (0, 1, 3)] == [
+        "71.84",
+        "74.45",
+        "75.14",
+    ]
+
+
+def test_the_folders_of_wang_2023_are_one_setting_each():
+    folders: dict[str, dict] = {}
+    for row in WANG:
+        settings = hp.plain(settings_of(row))
+        known = folders.setdefault(settings["output_folder"], settings)
+        assert hp.differences(known, settings) == [], row
+    assert len(folders) == len(WANG) - 4  # the equal rows above
+
+
+@pytest.fixture(scope="module")
+def wang_runs(tmp_path_factory):
+    """A results folder with the trained networks that rows with neighbours start from, tiny."""
+    results = tmp_path_factory.mktemp("wang")
+    for row in WANG[:2]:
+        run_tiny(row, results)
+    run_tiny(wang("extra", "S1 with augmentation: cross-entropy of both views"), results)
+    return results
+
+
+@pytest.mark.parametrize("row", WANG, ids=row_id)
+def test_every_row_of_wang_2023_runs_in_mini(row, wang_runs):
+    results = run_tiny(row, wang_runs)
+    assert results["corpus"] == "mini-iemocap" and results["protocol"].startswith("honest, speaker")
+    assert ("UA_oracle" in results) is (row["hparams"] == "hparams/knn.yaml")

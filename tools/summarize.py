@@ -42,12 +42,22 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "UA_pooled_sd": "sd",
     "UA_gender": "UA gender",
     "WER": "WER",
+    "WA_oracle": "WA, k and alpha best on test",
+    "UA_oracle": "UA, k and alpha best on test",
     "folds": "folds",
     "seeds": "seeds",
     "note": "note",
 }
 TEXT = ("row", "note")
-OPTIONAL = ("paper_sd", "UA_gender", "WER", "note")  # shown where a row or the paper has it
+MEANS = ("UA_gender", "WER", "WA_oracle", "UA_oracle")
+OPTIONAL = (
+    "paper_sd",
+    "UA_gender",
+    "WER",
+    "WA_oracle",
+    "UA_oracle",
+    "note",
+)  # shown where a row or the paper has it
 
 
 def block(rows: list[dict]) -> str:
@@ -104,7 +114,7 @@ def collect(results: Path, runs: Path) -> None:
             continue
         by_seed = {seed: [r for r in found if r["seed"] == seed] for seed in seeds_of(found)}
         over_seeds = metrics.over_seeds([over_folds(members) for members in by_seed.values()])
-        measured = ("WA", "UA", "WA_pooled", "UA_pooled", "UA_gender", "WER")
+        measured = ("WA", "UA", "WA_pooled", "UA_pooled", *MEANS)
         for column in (column for column in measured if column in row):
             row[column] = f"{over_seeds[column]['mean']:.2f}" if column in over_seeds else ""
         for column in ("UA", "UA_pooled"):
@@ -123,9 +133,9 @@ def collect(results: Path, runs: Path) -> None:
 def over_folds(runs: list[dict]) -> dict[str, float]:
     """metrics.over_folds; of folds with labels of their own (speakers) the means alone.
 
-    UA_gender and WER, where there are any, are means too.
+    What else is measured (MEANS) are means too.
     """
-    names = [name for name in ("WA", "UA", "UA_gender", "WER") if name in runs[0]]
+    names = [name for name in ("WA", "UA", *MEANS) if name in runs[0]]
     means = {name: sum(run[name] for run in runs) / len(runs) for name in names}
     if "labels" in runs[0] and len({tuple(run["labels"]) for run in runs}) == 1:
         return means | metrics.over_folds(runs)

@@ -15,7 +15,8 @@ class EmotionBrain(SerBrain):
 
     def compute_objectives(self, logits, batch, stage):
         self.record(batch, logits, batch.emotion_id, stage)
-        return self.modules.criterion(logits, batch.emotion_id)
+        loss = self.modules.criterion(logits, batch.emotion_id)
+        return self.add_contrastive(loss, batch, stage)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class FusionBrain(SerBrain):
             loss = loss + self.hparams.beta * self.modules.speaker_criterion(
                 speaker_logits, batch.speaker_id[known]
             )
-        return loss
+        return self.add_contrastive(loss, batch, stage)
 
     def on_fit_start(self):
         if self.modules.model.regime != "frozen" and self.hparams.speaker_centres == "class_mean":

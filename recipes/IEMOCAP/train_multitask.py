@@ -19,9 +19,10 @@ class EmotionTasksBrain(MultitaskBrain):
         losses = self.losses(outputs, batch, stage)
         emotion = losses.pop("emotion")
         if not losses:
-            return emotion
+            return self.add_contrastive(emotion, batch, stage)
         auxiliary = sum(losses.values()) / len(losses)
-        return self.hparams.alpha * emotion + (1 - self.hparams.alpha) * auxiliary
+        loss = self.hparams.alpha * emotion + (1 - self.hparams.alpha) * auxiliary
+        return self.add_contrastive(loss, batch, stage)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,17 @@ from torch import nn
 
 
 class LinearHead(nn.Linear):
-    """embedding [batch, dim] -> logits [batch, class], by one linear layer with bias."""
+    """embedding [batch, dim] -> logits [batch, class], by one linear layer with bias.
 
-    def __init__(self, dim: int, labels: Sequence[str]):
+    dropout : before it
+    """
+
+    def __init__(self, dim: int, labels: Sequence[str], dropout: float = 0.0):
         super().__init__(dim, len(labels))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.dropout(embedding))
 
     def probs(self, logits: torch.Tensor) -> torch.Tensor:
         """logits [batch, class] -> probabilities that add up to 1."""

@@ -11,7 +11,7 @@ from speechbrain_ser.models.heads import LinearHead
 
 
 class PooledHead(LinearHead):
-    """Classifies an utterance: dropout and a linear layer on means over time.
+    """Classifies an utterance by its mean over time: [batch, dim], or [batch, 2 dim] with skip.
 
     Arguments
     ---------
@@ -22,13 +22,8 @@ class PooledHead(LinearHead):
     """
 
     def __init__(self, dim: int, labels: Sequence[str], dropout: float = 0.1, skip: bool = False):
-        super().__init__(dim * (1 + skip), labels)
-        self.dropout = nn.Dropout(dropout)
+        super().__init__(dim * (1 + skip), labels, dropout)
         self.skip = skip
-
-    def forward(self, means: torch.Tensor) -> torch.Tensor:
-        """means [batch, dim], or [batch, 2 dim] with skip -> logits [batch, class]."""
-        return super().forward(self.dropout(means))
 
 
 class AsrHead(nn.Linear):

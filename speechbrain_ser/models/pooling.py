@@ -12,6 +12,18 @@ def check_dim(encoder: nn.Module, pooling: nn.Module) -> None:
         raise InputError(f"the encoder's dim is {encoder.dim}, not {pooling.dim}: set it so")
 
 
+class MeanPooling(nn.Module):
+    """The mean over an item's valid frames."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        valid = valid.unsqueeze(2)  # [batch, frame, 1]
+        return (frames * valid).sum(dim=1) / valid.sum(dim=1)
+
+
 class AttentionMaxPooling(nn.Module):
     """One bare self-attention (no residual, norm or feed-forward), then the maximum over time.
 
