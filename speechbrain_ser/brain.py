@@ -1,10 +1,7 @@
 """What every recipe's Brain shares: evaluation records, stopping, choosing and keeping the best."""
 
-import contextlib
-import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,17 +9,11 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from speechbrain.dataio.batch import PaddedData
-from speechbrain.utils.checkpoints import (
-    Checkpointer,
-    mark_as_loader,
-    mark_as_saver,
-    register_checkpoint_hooks,
-    torch_recovery,
-)
-from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.checkpoints import torch_recovery
 
 from speechbrain_ser import metrics
 from speechbrain_ser.audio import standardise
+from speechbrain_ser.checkpoints import importance, naming
 from speechbrain_ser.data import make_dataset
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
@@ -274,84 +265,3 @@ def plateaus(losses: Sequence[float], patience: int) -> int:
         if patience and waited > patience:
             times, waited = times + 1, 0
     return times
-
-
-def importance(checkpoint) -> tuple[float, int]:
-    """Checkpoints rank by score, and of equal ones the later first (Park 2023, authors' code)."""
-    return checkpoint.meta["score"], checkpoint.meta["epoch"]
-
-
-@register_checkpoint_hooks
-class EarlyStop(EpochCounter):
-    """Counts epochs to `limit`, and stops when the validation loss has risen `patience` times.
-
-    The best loss counts from the first epoch; the rises count after the `grace` first ones (Park
-    2023, authors' code: equality and NaN count as no rise). patience 0 never stops early.
-    """
-
-    def __init__(self, limit: int, patience: int = 0, grace: int = 0):
-        super().__init__(limit)
-        self.patience = patience
-        self.grace = grace
-        self.best = math.inf
-        self.rises = 0
-        self.seconds = 0.0  # of training and validation, over all of a resumed run's sessions
-        self.history: list[dict] = []
-
-    def update(self, epoch: int, loss: float) -> None:
-        """Take the validation loss of an epoch (1-based)."""
-        if loss > self.best:
-            self.rises += epoch > self.grace
-        else:
-            self.rises = 0
-            self.best = min(self.best, loss)
-
-    def __next__(self) -> int:
-        if self.patience and self.rises >= self.patience:
-            raise StopIteration
-        return super().__next__()
-
-    @mark_as_saver
-    def _save(self, path):
-        state = {"epoch": self.current, "best": self.best, "rises": self.rises}
-        state |= {"seconds": self.seconds, "history": self.history}
-        Path(path).write_text(json.dumps(state))
-
-    @mark_as_loader
-    def _recover(self, path, end_of_epoch=True):
-        state = json.loads(Path(path).read_text())
-        self.current = state["epoch"]
-        self.best, self.rises = state["best"], state["rises"]
-        self.seconds, self.history = state["seconds"], state["history"]
-
-
-class AtomicCheckpointer(Checkpointer):
-    """A checkpoint is written aside and renamed when whole: kill -9 leaves no half of one."""
-
-    def save_checkpoint(self, meta, end_of_epoch=True, name=None, verbosity=logging.INFO):
-        whole = self.checkpoints_dir
-        self.checkpoints_dir = whole / "incomplete"
-        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
-        try:
-            name = name or f"epoch{meta['epoch']:04d}"
-            saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
-            saved.path.replace(whole / saved.path.name)
-        finally:
-            self.checkpoints_dir = whole
-
-    def load_checkpoint(self, checkpoint):
-        with naming(checkpoint):
-            super().load_checkpoint(checkpoint)
-
-
-@contextlib.contextmanager
-def naming(checkpoint):
-    """InputError with the checkpoint's name, where loading it fails."""
-    try:
-        yield
-    except Exception as error:  # a damaged file fails in as many ways as there are formats
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{checkpoint.path} is damaged ({reason}): delete that folder, and the same "
-            "command goes on from the checkpoint before it"
-        ) from error

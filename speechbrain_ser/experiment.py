@@ -12,7 +12,8 @@ import speechbrain as sb
 
 from speechbrain_ser import best, command_line, data, phases, report, splits
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.brain import AtomicCheckpointer, EarlyStop, SerBrain
+from speechbrain_ser.brain import SerBrain
+from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 

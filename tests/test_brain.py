@@ -9,7 +9,8 @@ import soundfile
 import torch
 
 from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.brain import AtomicCheckpointer, EarlyStop, SerBrain, importance
+from speechbrain_ser.brain import SerBrain
+from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop, importance
 from speechbrain_ser.data import ShuffledBatches, make_dataset, make_loader
 from speechbrain_ser.errors import InputError
 

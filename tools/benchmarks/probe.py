@@ -24,8 +24,9 @@ from benchmarks.common import (
     shape,
 )
 from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.brain import EarlyStop, SerBrain
+from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.brains import ProbeBrain
+from speechbrain_ser.checkpoints import EarlyStop
 from speechbrain_ser.data import WrappedBatches, make_loader
 from speechbrain_ser.features import FeatureStore
 from speechbrain_ser.models.encoder import Encoder, num_samples
