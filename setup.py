@@ -27,6 +27,7 @@ setup(
         "soundfile>=0.12",
         "numpy",
         "scikit-learn",
+        "scipy",
         "matplotlib",
         "filelock",
         "tqdm",

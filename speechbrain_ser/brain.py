@@ -36,9 +36,31 @@ class SerBrain(sb.Brain):
         return batch.speech.data, batch.speech.lengths
 
     @staticmethod
+    def phases(settings: Mapping) -> Mapping[str, Mapping]:
+        """The earlier runs that this one starts from, see speechbrain_ser.phases."""
+        return settings["phases"]
+
+    @staticmethod
+    def place(settings: Mapping, found: Mapping[str, Mapping]) -> dict:
+        """Overrides that put the phases' models where the yaml has room for them.
+
+        found : phase -> its {labels, reader, model}
+        """
+        return {name: description["model"] for name, description in found.items()}
+
+    @staticmethod
+    def placed(hparams: Mapping) -> Mapping[str, torch.nn.Module]:
+        """phase -> the network, built, that is to take its weights."""
+        return hparams
+
+    @staticmethod
     def fill(settings: Mapping, parts: Mapping[str, Mapping[str, dict]]) -> dict:
         """Settings that only the corpus can tell, as overrides."""
         return {}
+
+    def exported(self, settings: Mapping) -> Mapping:
+        """The settings of the finished model, for best/."""
+        return settings
 
     @property
     def labels(self) -> list[str]:

@@ -115,6 +115,33 @@ class TwoViews(Sampler):
             yield batch + batch
 
 
+class UpdateBatches(ShuffledBatches):
+    """Epochs of `per_epoch` batches, whatever the size of the corpus; its passes follow each other.
+
+    For papers that count updates: epoch e holds the batches (e - 1) per_epoch to e per_epoch of an
+    endless row of passes, each shuffled anew.
+    """
+
+    def __init__(self, targets: Sequence[str], batch_size: int, seed: int, per_epoch: int):
+        super().__init__(targets, batch_size, seed)
+        self.per_epoch = per_epoch
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        whole = ShuffledBatches(self.targets, self.batch_size, self.seed)
+        first = (self.epoch - 1) * self.per_epoch
+        pass_number, skipped = divmod(first, len(whole))
+        wanted = self.per_epoch
+        while wanted:
+            whole.set_epoch(pass_number)
+            batches = list(whole)[skipped : skipped + wanted]
+            yield from batches
+            wanted -= len(batches)
+            pass_number, skipped = pass_number + 1, 0
+
+
 class UnderSampledBatches(ShuffledBatches):
     """In each epoch the size of the smallest class from every class, without replacement, shuffled.
 

@@ -65,14 +65,16 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
         shutil.rmtree(tree["output_folder"], ignore_errors=True)
     settings = hp.resolve(tree, path)
-    hp.override(tree, phases.networks(settings, overrides, passed, script))
+    tree["phases"] = settings["phases"] = brain_class.phases(settings)
+    found = phases.descriptions(settings, overrides, passed, script)
+    hp.override(tree, brain_class.place(settings, found))
 
     folder = Path(settings["output_folder"])
     data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
     if data_side["split"] is None:
         raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
     manifest = read_manifest(folder, settings, data_side["corpus"])
-    parts = data_side["split"](manifest, fold=settings["fold"])
+    parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
     hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
     hp.override(tree, brain_class.fill(settings, parts))
@@ -102,7 +104,7 @@ def fit_and_test(
     logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
-    seen = phases.start(hparams, settings["phases"], corpus, parts)
+    seen = phases.start(brain_class.placed(hparams), settings["phases"], corpus, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
@@ -116,7 +118,9 @@ def fit_and_test(
         checkpointer=AtomicCheckpointer(folder / "save", {**trained, "epochs": hparams["epochs"]}),
     )
     brain.parts = parts
-    batches = hparams["batches"](
+    batches = hp.call(
+        "batches",
+        hparams["batches"],
         [entry[main_target] for entry in parts["train"].values()],
         batch_size=hparams["batch_size"],
         seed=hparams["seed"],
@@ -136,7 +140,8 @@ def fit_and_test(
     brain.fit(hparams["epochs"], loaders["train"], loaders["valid"])
     brain.evaluate(loaders["test"])
     results = report.write(folder, brain, corpus, parts)
-    best.export(folder / "best", settings, brain.modules.model, brain.labels, seen, results)
+    model, settings = brain.modules.model, brain.exported(settings)
+    best.export(folder / "best", settings, model, brain.labels, seen, results)
     report.complete(folder)
 
 

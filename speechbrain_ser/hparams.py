@@ -1,8 +1,9 @@
 """HyperPyYAML files as trees: overrides, what only the run can know, and cutting parts out."""
 
 import difflib
+import inspect
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,21 @@ def build(tree: Mapping) -> dict:
         return hyperpyyaml.load_hyperpyyaml(dump(tree))
     except TypeError as error:
         raise InputError(f"the yaml does not fit its classes: {error}") from error
+
+
+def call(key: str, function: Callable, *args, **kwargs) -> Any:
+    """What a function that the yaml names with !name: gives.
+
+    Raises InputError if the yaml gives it arguments that it does not have.
+    """
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{key} does not fit its arguments ({error}): a bare tag keeps those of the yaml, "
+            f"--{key} '!name:... {{}}' replaces them"
+        ) from None
+    return function(*args, **kwargs)
 
 
 def plain(node: Any) -> Any:

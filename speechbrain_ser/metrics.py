@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
+from scipy.stats import binomtest
 
 from speechbrain_ser.errors import InputError
 
@@ -119,6 +120,19 @@ def bootstrap_interval(
         )
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def mcnemar(targets: Sequence[int], one: Sequence[int], other: Sequence[int]) -> float:
+    """The two-sided exact p of McNemar's test: that two classifiers err equally often.
+
+    It looks at the utterances that only one of them gets right.
+    """
+    targets, one, other = (np.asarray(values) for values in (targets, one, other))
+    only_one = int(((one == targets) & (other != targets)).sum())
+    only_other = int(((one != targets) & (other == targets)).sum())
+    if only_one + only_other == 0:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other).pvalue)
 
 
 def _confusion(

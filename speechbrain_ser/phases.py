@@ -1,7 +1,8 @@
 """A paper's phases: the networks of earlier runs as the start of the next one.
 
 A yaml lists them as `phases: {name: {best, recipe, variant, same_corpus, overrides}}`; the network
-in `best` takes the place of the yaml's empty key `name`, description and weights.
+in `best` takes the place of the yaml's empty key `name`, or what the Brain's `place` says,
+description and weights. Without `recipe` a phase cannot be trained from here.
 """
 
 import logging
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import nn
+
 from speechbrain_ser import best, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
@@ -19,8 +22,8 @@ from speechbrain_ser.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Path) -> dict:
-    """{name: its network's description}, after training what is missing in the mini preset.
+def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script: Path) -> dict:
+    """{name: its labels, reader and model}, after training what is missing in the mini preset.
 
     settings : the run's resolved tree
     overrides, passed : what its command line gave, settings and run options of SpeechBrain
@@ -31,7 +34,7 @@ def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Pat
     missing = {
         name: command(phase, settings, overrides, script) + run_options(passed)
         for name, phase in wanted.items()
-        if not Path(phase["best"]).is_dir() and not is_hub_id(phase["best"])
+        if "recipe" in phase and not Path(phase["best"]).is_dir() and not is_hub_id(phase["best"])
     }
     if missing and not settings["mini"]:
         lines = "\n".join(f"  {shlex.join(['python', *words])}" for words in missing.values())
@@ -45,7 +48,19 @@ def networks(settings: Mapping, overrides: Mapping, passed: Mapping, script: Pat
         status = subprocess.run([sys.executable, *words]).returncode
         if status != 0:
             raise InputError(f"the earlier phase {name} failed with status {status}, see above")
-    return {name: best.description(phase["best"])["model"] for name, phase in wanted.items()}
+    return {name: best.description(phase["best"]) for name, phase in wanted.items()}
+
+
+def check_labels(settings: Mapping, found: Mapping[str, Mapping]) -> None:
+    """Raise InputError unless every phase's model names the emotions of this run, in its order."""
+    wanted = list(settings["targets"]["emotion"])
+    for name, description in found.items():
+        if wanted and list(description["labels"]) != wanted:
+            raise InputError(
+                f"{settings['phases'][name]['best']} names {', '.join(description['labels'])}, and "
+                f"here the emotions are {', '.join(wanted)}: give the corpus and labels of its "
+                "training"
+            )
 
 
 def is_hub_id(source: str) -> bool:
@@ -64,7 +79,7 @@ def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path)
     words = [os.path.relpath(recipe_script), hparams_file]
     inherited = ["results"]
     if phase["same_corpus"]:
-        inherited += ["corpus", "data_folder", "split", "fold", "seed"]
+        inherited += ["corpus", "data_folder", "split", "fold", "seed", "protocol"]
     options = {key: overrides[key] for key in inherited if key in overrides}
     if settings["mini"]:
         options["mini"] = True
@@ -94,9 +109,14 @@ def without(settings: Mapping) -> dict:
 
 
 def start(
-    hparams: Mapping, wanted: Mapping, corpus: str, parts: Mapping[str, Mapping[str, dict]]
+    networks: Mapping[str, nn.Module],
+    wanted: Mapping,
+    corpus: str,
+    parts: Mapping[str, Mapping[str, dict]],
 ) -> dict:
     """Load the phases' weights; return what the finished model will have seen, phases included.
+
+    networks : phase -> the network that takes its weights
 
     Raises InputError if a phase was trained on a test utterance, or on a test speaker where the
     split promises unseen speakers.
@@ -108,7 +128,7 @@ def start(
     speakers = {entry["speaker"] for entry in own.values()}
     seen = {corpus: {"speakers": sorted(speakers), "utterances": sorted(own)}}
     for name, phase in wanted.items():
-        best.load_weights(hparams[name], phase["best"])
+        best.load_weights(networks[name], phase["best"])
         for where, known in best.trained_on(phase["best"]).items():
             leaked = set(known["utterances"]) & set(parts["test"])
             if splits.protocol(parts) != "speaker-dependent":

@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import torch
 
 from speechbrain_ser import plots, splits
 from speechbrain_ser.brain import SerBrain
@@ -28,6 +31,7 @@ def write(
     """Write the files of a tested brain; return the content of results.json."""
     hparams = brain.hparams
     parameters = list(brain.modules.model.parameters())
+    state = brain.modules.model.state_dict()
     facts = brain.facts()
     normalised = ", transductive" if facts.get("transductive") else ""
     results = brain.scores | {
@@ -41,6 +45,8 @@ def write(
         "seconds": round(hparams.epochs.seconds, 1),
         "parameters": sum(p.numel() for p in parameters),
         "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "megabytes": round(sum(t.numel() * t.element_size() for t in state.values()) / 1e6, 1),
+        "peak_gigabytes": peak_memory(brain.device),
         "commit": commit(),
     }
     results |= facts
@@ -62,6 +68,18 @@ def write(
         plots.training_curves(history, folder / "curves.png", title, best=brain.best_epoch)
     write_atomically(folder / "results.json", as_json(results))
     return results
+
+
+def peak_memory(device: str | torch.device) -> float:
+    """Gigabytes: of a CUDA device the most that was allocated, else the most the process held."""
+    if torch.device(device).type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+    if sys.platform == "win32":
+        return 0.0  # it does not tell
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
 
 def commit() -> str:

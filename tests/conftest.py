@@ -21,6 +21,7 @@ TINY = {
     "num_conv_pos_embeddings": 4,
     "num_conv_pos_embedding_groups": 2,
 }
+SMALL = {"encoder": str(TINY), "dim": "16", "width": "16", "updates_per_epoch": "2"}
 PHASES = ("emotion", "fusion", "asr_gender", "two_stage", "supcon", "knn")
 YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))
 
@@ -34,7 +35,7 @@ def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
     """A command line for the mini corpora: 2 epochs of a few batches."""
     words = [str(yaml), "--mini", "True", "--results", str(results), "--max_epochs", "2"]
     words += ["--batch_size", "64", "--test_batch_size", "32", "--noprogressbar"]
-    for key, value in (("encoder", str(TINY)), ("dim", "16"), ("width", "16")):
+    for key, value in SMALL.items():
         if re.search(f"^{key}:", yaml.read_text(), flags=re.MULTILINE):
             words += [f"--{key}", value]
     if "FeatureStore" in yaml.read_text():
@@ -64,9 +65,10 @@ def run(yaml: Path, arguments: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Path:
-    """A results folder with a tiny run of Park's three phases, Gao's two and Wang's two, fold 1."""
+    """Tiny runs of fold 1: Park's three phases, Gao's two, Wang's two and a member."""
     results = tmp_path_factory.mktemp("results")
-    names = ("VoxCeleb1/hparams/speaker", *(f"IEMOCAP/hparams/{name}" for name in PHASES))
+    names = ("VoxCeleb1/hparams/speaker", "RAVDESS/hparams/member")
+    names += tuple(f"IEMOCAP/hparams/{name}" for name in PHASES)
     for name in names:
         yaml = RECIPES / f"{name}.yaml"
         run(yaml, tiny(yaml, results))

@@ -34,16 +34,16 @@ PARK = [
     for row in csv.DictReader((RECIPES / name / "RESULTS.csv").read_text().splitlines())
     if row["paper"] == "Park 2023"
 ]
-PEPINO, GAO, WANG = (
+PEPINO, GAO, WANG, GAVALI = (
     [
         row
         for path in FILES
         for row in csv.DictReader(path.read_text().splitlines())
         if row["paper"] == paper and "extra, small" not in row["item"]
     ]
-    for paper in ("Pepino 2021", "Gao 2023", "Wang 2023")
+    for paper in ("Pepino 2021", "Gao 2023", "Wang 2023", "Gavali & Verma")
 )
-CHAINED = [row for row in [*PARK, *GAO, *WANG] if row["hparams"] != "hparams/speaker.yaml"]
+CHAINED = [row for row in [*PARK, *GAO, *WANG, *GAVALI] if row["hparams"] != "hparams/speaker.yaml"]
 IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 
 
@@ -78,7 +78,9 @@ def paper(item: str, row: str, protocol: str = "honest") -> tuple[str, str]:
 def row_with_best(best: str) -> dict:
     """The row whose run exports that best/ folder."""
     found = [
-        row for row in [*PARK, *GAO, *WANG] if f"{settings_of(row)['output_folder']}/best" == best
+        row
+        for row in [*PARK, *GAO, *WANG, *GAVALI]
+        if f"{settings_of(row)['output_folder']}/best" == best
     ]
     assert found, f"no row leaves {best}"
     return found[0]
@@ -371,7 +373,11 @@ def run_tiny(row: dict, results: Path) -> dict:
     """Run a row on the mini corpus with a tiny network; its results.json."""
     yaml = (ROOT / row["script"]).parent / row["hparams"]
     given = shlex.split(row["overrides"])
-    small = ["--max_epochs", "1"] + (["--dim", "16"] if "CnnLstm" not in row["overrides"] else [])
+    small = ["--max_epochs", "1"]
+    if "dim" in settings_of(row) and "CnnLstm" not in row["overrides"]:
+        small += ["--dim", "16"]
+    if "--encoder" in given:
+        small += ["--encoder", str(TINY)]
     if isinstance(settings_of(row).get("frozen"), int):
         small += ["--frozen", "1" if "two_stage" in row["hparams"] else "2"]
     run(yaml, tiny(yaml, results, *given, *small))
@@ -468,3 +474,72 @@ def test_every_row_of_wang_2023_runs_in_mini(row, wang_runs):
     results = run_tiny(row, wang_runs)
     assert results["corpus"] == "mini-iemocap" and results["protocol"].startswith("honest, speaker")
     assert ("UA_oracle" in results) is (row["hparams"] == "hparams/knn.yaml")
+
+
+CORRECT = {  # recovered from the paper's reports: of 38, 39, 38, 39, 38, 19, 38, 39 test files
+    "wav2vec 2.0 large": [35, 32, 37, 33, 34, 18, 37, 33],
+    "wav2vec 2.0 XLSR-53": [34, 36, 38, 37, 37, 15, 33, 37],
+    "HuBERT base": [36, 36, 36, 37, 33, 18, 35, 33],
+    "HuBERT x-large": [37, 34, 38, 37, 35, 11, 29, 38],
+    "UniSpeech large": [36, 35, 34, 37, 35, 19, 28, 38],
+    "UniSpeech large multilingual": [37, 38, 36, 35, 34, 16, 34, 35],
+    "vote of 5": [37, 38, 38, 38, 37, 18, 35, 38],
+    "vote of 3": [37, 39, 38, 37, 37, 17, 35, 38],
+}
+
+
+def test_the_numbers_of_gavali_and_verma_by_their_own_counts():
+    supports = [38, 39, 38, 39, 38, 19, 38, 39]
+    rows = [row for row in GAVALI if row["paper_WA"]]
+    assert Counter(row["row"] for row in rows) == {
+        name: 2 if name.startswith("vote") else 3 for name in CORRECT
+    }
+    for row in rows:
+        counts = CORRECT[row["row"]]
+        recalls = [right / of for right, of in zip(counts, supports, strict=True)]
+        assert row["paper_WA"] == f"{100 * sum(counts) / 288:.2f}"
+        assert row["paper_UA"] == f"{100 * sum(recalls) / 8:.2f}"
+
+
+def test_the_folders_of_gavali_and_verma_are_one_setting_each():
+    folders: dict[str, dict] = {}
+    for row in GAVALI:
+        settings = hp.plain(settings_of(row))
+        known = folders.setdefault(settings["output_folder"], settings)
+        assert hp.differences(known, settings) == [], row
+        assert settings["protocol"] == row["protocol"]
+    assert len(folders) == len(GAVALI) - 12  # Tables 5 and 6 are of the speaker-dependent members
+
+
+MINI = [  # what of a paper with six members per table is run: what differs but in its encoder
+    ("Tables 3 and 4, speaker-dependent", ["wav2vec 2.0 large", "HuBERT x-large"]),
+    ("Tables 3 and 4, speaker-dependent, the paper's step", ["HuBERT base"]),
+    ("Tables 3 and 4, speaker-dependent, epoch and members chosen on test", ["vote of 3"]),
+    ("by actor, 6 folds of 4", ["vote of 5", "vote of 3"]),
+    ("by actor, 5 folds", ["HuBERT base"]),
+    ("extra", [row["row"] for row in GAVALI if row["item"] == "extra"]),
+]
+
+
+@pytest.mark.parametrize(("item", "names"), MINI, ids=lambda value: value)
+def test_rows_of_gavali_and_verma_run_in_mini(item, names, tmp_path):
+    rows = [row for row in GAVALI if row["item"] == item and row["row"] in names]
+    assert len(rows) == len(names)
+    voting = [row for row in rows if row["hparams"] == "hparams/ensemble.yaml"]
+    members = [
+        row_with_best(phase["best"])
+        for row in voting
+        for phase in settings_of(row)["phases"].values()
+    ]
+    done = {}
+    for row in [*members, *rows]:
+        folder = settings_of(row)["output_folder"]
+        if folder not in done:
+            done[folder] = run_tiny(row, tmp_path)
+        assert done[folder]["corpus"] == "mini-ravdess"
+        assert done[folder]["protocol"].startswith(row["protocol"])
+    for row in voting:
+        results = done[settings_of(row)["output_folder"]]
+        size = settings_of(row)["sizes"][0]
+        assert len(results["chosen"].split(" + ")) == size
+        assert sum(r["size"] == size for r in results["ensemble"]) == {3: 20, 5: 6}[size]

@@ -44,20 +44,22 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "WER": "WER",
     "WA_oracle": "WA, k and alpha best on test",
     "UA_oracle": "UA, k and alpha best on test",
+    "paper_minutes": "paper minutes",
+    "minutes": "minutes",
+    "paper_gigabytes": "paper GB",
+    "gigabytes": "GB",
     "folds": "folds",
     "seeds": "seeds",
     "note": "note",
 }
 TEXT = ("row", "note")
 MEANS = ("UA_gender", "WER", "WA_oracle", "UA_oracle")
-OPTIONAL = (
-    "paper_sd",
-    "UA_gender",
-    "WER",
-    "WA_oracle",
-    "UA_oracle",
-    "note",
-)  # shown where a row or the paper has it
+TOLD = {  # filled where the paper has a number
+    "minutes": lambda run: run["seconds"] / 60,
+    "gigabytes": lambda run: run["megabytes"] / 1000,
+}
+# shown where a row or the paper has it
+OPTIONAL = ("paper_sd", *MEANS, *TOLD, "note")
 
 
 def block(rows: list[dict]) -> str:
@@ -120,6 +122,8 @@ def collect(results: Path, runs: Path) -> None:
         for column in ("UA", "UA_pooled"):
             sd = over_seeds.get(column, {}).get("sd")
             row[f"{column}_sd"] = "" if sd is None else f"{sd:.2f}"
+        for column in (column for column in TOLD if row.get(f"paper_{column}")):
+            row[column] = f"{sum(map(TOLD[column], found)) / len(found):.2f}"
         row["folds"] = " ".join(str(f) for f in sorted({run["fold"] for run in found}))
         row["seeds"] = " ".join(map(str, by_seed))
         row["commit"] = " ".join(sorted({run["commit"] for run in found}))

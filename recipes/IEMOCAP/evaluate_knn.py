@@ -13,27 +13,27 @@ import torch
 from torch.nn.functional import nll_loss
 from tqdm import tqdm
 
-from speechbrain_ser import best, data, metrics
+from speechbrain_ser import data, metrics
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.experiment import run
 from speechbrain_ser.models.knn import search
+from speechbrain_ser.phases import check_labels
 
 
 class KnnBrain(SerBrain):
     """k and alpha are chosen on validation, against a store of the training part alone."""
 
     @staticmethod
+    def place(settings, found):
+        """The trained network with its reader."""
+        check_labels(settings, found)
+        return {"trained": found["trained"]["model"], "reader": found["trained"]["reader"]}
+
+    @staticmethod
     def fill(settings, parts):
-        """The trained network's reader, and the number of keys."""
-        trained = best.description(settings["trained_best"])
-        labels = list(settings["targets"]["emotion"]) or trained["labels"]
-        if list(trained["labels"]) != labels:
-            raise InputError(
-                f"{settings['trained_best']} names {', '.join(trained['labels'])}, and here the "
-                f"emotions are {', '.join(labels)}: give it the corpus and labels of its training"
-            )
-        return {"reader": trained["reader"], "size": len(parts["train"]) + len(parts["valid"])}
+        """The number of keys."""
+        return {"size": len(parts["train"]) + len(parts["valid"])}
 
     def fit(self, *_, **__):
         """In the place of training: embed, choose, store."""

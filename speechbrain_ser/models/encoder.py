@@ -45,9 +45,11 @@ class Encoder(nn.Module):
         build no graph
     frozen_dropout : keep the frozen parts' dropout and LayerDrop alive in training (as_published)
     hidden_dropout, attention_dropout, activation_dropout, projection_dropout, layerdrop,
-    time_mask, feature_mask : every regulariser, whatever the config says; the masks are
-        SpecAugment probabilities
+    time_mask, feature_mask : every regulariser, whatever the config says; None is what the config
+        says. The masks are SpecAugment probabilities
     padding : "exact" or "as_published"
+    checkpoint_gradients : compute the blocks anew in the backward pass instead of keeping what
+        they made: a third slower, for a fraction of the memory
 
     Raises InputError for a source that does not exist or holds no such encoder.
     """
@@ -59,14 +61,15 @@ class Encoder(nn.Module):
         source: str | Mapping,
         frozen: str | int = "cnn",
         frozen_dropout: bool = False,
-        hidden_dropout: float = 0.1,
-        attention_dropout: float = 0.1,
-        activation_dropout: float = 0.0,
-        projection_dropout: float = 0.1,
-        layerdrop: float = 0.0,
-        time_mask: float = 0.0,
-        feature_mask: float = 0.0,
+        hidden_dropout: float | None = 0.1,
+        attention_dropout: float | None = 0.1,
+        activation_dropout: float | None = 0.0,
+        projection_dropout: float | None = 0.1,
+        layerdrop: float | None = 0.0,
+        time_mask: float | None = 0.0,
+        feature_mask: float | None = 0.0,
         padding: str = "exact",
+        checkpoint_gradients: bool = False,
     ):
         super().__init__()
         if padding not in ("exact", "as_published"):
@@ -74,6 +77,7 @@ class Encoder(nn.Module):
         self.source = source
         self.frozen_dropout = frozen_dropout
         self.padding = padding
+        masked = time_mask is None or feature_mask is None or time_mask + feature_mask > 0
         self.model = load_model(
             source,
             hidden_dropout=hidden_dropout,
@@ -81,20 +85,24 @@ class Encoder(nn.Module):
             activation_dropout=activation_dropout,
             feat_proj_dropout=projection_dropout,
             conformer_conv_dropout=hidden_dropout,
-            layerdrop=0.0,  # Hugging Face's would drop frozen blocks too; see _drop
-            apply_spec_augment=time_mask > 0 or feature_mask > 0,
+            layerdrop=layerdrop,
+            apply_spec_augment=masked,
             mask_time_prob=time_mask,
             mask_feature_prob=feature_mask,
         )
-        self.dim = self.model.config.hidden_size
         config = self.model.config
+        self.dim = config.hidden_size
+        # Hugging Face's would drop frozen blocks too; see _drop
+        self.layerdrop = getattr(config, "layerdrop", 0.0)
+        config.layerdrop = 0.0
+        if checkpoint_gradients:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.one_by_one = padding == "exact" and (
             config.model_type not in BATCHED or getattr(config, "conv_pos_batch_norm", False)
         )
         if getattr(self.model.config, "feat_extract_norm", "layer") == "group":
             first = self.model.feature_extractor.conv_layers[0]
             first.layer_norm = ValidGroupNorm(first.layer_norm)
-        self.layerdrop = layerdrop
         for block in self.blocks:
             block.register_forward_hook(self._drop)
         self.freeze(frozen)
@@ -235,7 +243,7 @@ class Encoder(nn.Module):
 
     def describe(self) -> dict:
         """The config as plain values: what `source` may be to build this network anew."""
-        config = self.model.config.to_diff_dict()
+        config = self.model.config.to_diff_dict() | {"layerdrop": self.layerdrop}
         dropped = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
         return {"model_type": self.model.config.model_type} | {
             key: value for key, value in config.items() if key not in dropped
@@ -285,8 +293,11 @@ def first(output: torch.Tensor | tuple) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def load_model(source: str | Mapping, **settings: float | bool) -> nn.Module:
-    """The Hugging Face network of `source` (see Encoder), with these settings in its config."""
+def load_model(source: str | Mapping, **settings: float | bool | None) -> nn.Module:
+    """The Hugging Face network of `source` (see Encoder), with these settings in its config.
+
+    None leaves a setting as it is there.
+    """
     pretrained = False
     try:
         if isinstance(source, Mapping):
@@ -298,7 +309,7 @@ def load_model(source: str | Mapping, **settings: float | bool) -> nn.Module:
         if not hasattr(config, "conv_stride"):
             raise InputError(f"{source} is a {config.model_type}, not a wav2vec 2.0-like encoder")
         for name, value in settings.items():
-            if hasattr(config, name):
+            if hasattr(config, name) and value is not None:
                 setattr(config, name, value)
         config.dtype = torch.float32
         if not pretrained:

@@ -25,6 +25,23 @@ class LinearHead(nn.Linear):
         return logits.softmax(dim=-1)
 
 
+class DenseHead(nn.Sequential):
+    """embedding [batch, dim] -> logits [batch, class]: a linear layer, tanh, another one.
+
+    Gavali & Verma's, after the soxan notebook: dropout before each of the two.
+    """
+
+    probs = LinearHead.probs
+
+    def __init__(self, dim: int, labels: Sequence[str], dropout: float = 0.1):
+        super().__init__(
+            nn.Dropout(dropout),
+            nn.Linear(dim, dim),
+            nn.Tanh(),
+            LinearHead(dim, labels, dropout),
+        )
+
+
 class CosineHead(nn.Module):
     """embedding [batch, dim] -> cosines [batch, class] to one centre per class, in [-1, 1].
 

@@ -13,15 +13,37 @@ def check_dim(encoder: nn.Module, pooling: nn.Module) -> None:
 
 
 class MeanPooling(nn.Module):
-    """The mean over an item's valid frames."""
+    """The mean over an item's valid frames.
 
-    def __init__(self, dim: int):
+    masked : False takes padding's frames for speech, so that an answer depends on batch-mates, as
+        in the notebook that Gavali & Verma followed
+    """
+
+    def __init__(self, dim: int, masked: bool = True):
         super().__init__()
         self.dim = dim
+        self.masked = masked
 
     def forward(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        valid = valid.unsqueeze(2)  # [batch, frame, 1]
+        valid = valid if self.masked else torch.ones_like(valid)
+        return self.pool(frames, valid.unsqueeze(2))  # of [batch, frame, 1]
+
+    def pool(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         return (frames * valid).sum(dim=1) / valid.sum(dim=1)
+
+
+class SumPooling(MeanPooling):
+    """The sum over an item's valid frames; see MeanPooling."""
+
+    def pool(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        return (frames * valid).sum(dim=1)
+
+
+class MaxPooling(MeanPooling):
+    """The maximum over an item's valid frames; see MeanPooling."""
+
+    def pool(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        return frames.masked_fill(~valid, -torch.inf).max(dim=1).values
 
 
 class AttentionMaxPooling(nn.Module):
