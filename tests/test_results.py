@@ -39,7 +39,7 @@ PEPINO, GAO, WANG, GAVALI = (
         row
         for path in FILES
         for row in csv.DictReader(path.read_text().splitlines())
-        if row["paper"] == paper and "extra, small" not in row["item"]
+        if row["paper"] == paper and "small network" not in row["item"]
     ]
     for paper in ("Pepino 2021", "Gao 2023", "Wang 2023", "Gavali & Verma")
 )
