@@ -222,7 +222,7 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
             (folder / ".complete").touch()
     counts, labels, title = plot_confusion.pooled(tmp_path / "knn")
     assert (counts.tolist(), labels) == ([[4, 2], [1, 5]], ["a", "b"])
-    assert title == "knn on mini-iemocap, folds 1 2, 1 seed(s): WA 75.0, UA 75.0"
+    assert title == "knn on mini-iemocap, folds 1 2, seed 1000: WA 75.0, UA 75.0"
     plot_confusion.main([str(tmp_path / "knn"), "--output_folder", str(tmp_path / "figures")])
     assert (tmp_path / "figures/knn_confusion.png").stat().st_size > 10_000
     with pytest.raises(SystemExit):

@@ -33,12 +33,12 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
     if any((run["labels"], run["corpus"]) != (first["labels"], first["corpus"]) for run in runs):
         raise InputError(f"{folder} holds runs of different labels or corpora: give one experiment")
     counts = np.sum([run["confusion"] for run in runs], axis=0)
-    folds, seeds = (sorted({run[key] for run in runs}) for key in ("fold", "seed"))
+    of = [(key, sorted({run[key] for run in runs})) for key in ("fold", "seed")]
     recalls = 100 * counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
     wa = 100 * counts.trace() / counts.sum()
-    of = " ".join(map(str, folds))
+    which = [f"{kind}{'s' * (len(some) > 1)} {' '.join(map(str, some))}" for kind, some in of]
     title = (
-        f"{folder.name} on {first['corpus']}, folds {of}, {len(seeds)} seed(s): "
+        f"{folder.name} on {first['corpus']}, {', '.join(which)}: "
         f"WA {wa:.1f}, UA {recalls[counts.sum(axis=1) > 0].mean():.1f}"
     )
     return counts, first["labels"], title

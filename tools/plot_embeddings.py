@@ -63,7 +63,7 @@ FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what a
     "park8": {"names": ["emotion network alone", "fused, speaker network frozen"]},
     "park9": {"names": ["fused, ArcFace fine-tuned", "fused, all fine-tuned"]},
     "wang4": {
-        "names": ["cross-entropy alone", "and contrastive loss"],
+        "names": ["by cross-entropy alone", "with the contrastive loss"],
         "parts": ["test"],
         "colour": ["emotion"],
     },
