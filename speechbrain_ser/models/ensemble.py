@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
+from speechbrain_ser.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoder import num_samples
 
@@ -78,7 +79,7 @@ class Member(nn.Module):
         """speech [batch, time], lens [batch] -> probabilities [batch, class]."""
         samples = num_samples(speech, lens).tolist()
         items = [
-            self.reader.prepare(item[:n], self.reader.sample_rate)
+            self.reader.prepare(item[:n], SAMPLE_RATE)
             for item, n in zip(speech, samples, strict=True)
         ]
         lengths = torch.tensor([len(item) for item in items], device=speech.device)
