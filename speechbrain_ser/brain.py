@@ -135,9 +135,9 @@ class SerBrain(sb.Brain):
 
     def add_contrastive(self, loss: torch.Tensor, batch, stage: sb.Stage) -> torch.Tensor:
         """In training, and where the yaml names a contrastive loss: the two weighted together."""
-        weight = self.hparams.contrastive_weight
         if stage != sb.Stage.TRAIN or "contrastive" not in self.modules:
             return loss
+        weight = self.hparams.contrastive_weight
         return (1 - weight) * loss + weight * self.contrastive(batch.emotion_id)
 
     def on_fit_batch_start(self, batch, should_step):

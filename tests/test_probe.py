@@ -159,10 +159,11 @@ def test_dropout_stands_before_each_layer_and_not_before_the_classifier():
     model = probe(Branch(Numbers(13, 768)), Branch(Numbers(1, 25)))
     seen = []
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout) and module is not model.head.dropout:
             assert module.p == 0.2
             module.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[-1]))
     model.train().classify([features(4, layers=13, dim=768), features(4, dim=25)])
+    assert model.head.dropout.p == 0
     assert seen == [768, 25, 256]  # the features themselves, then both branches side by side
 
 
