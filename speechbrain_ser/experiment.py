@@ -146,12 +146,13 @@ def fit_and_test(
 
 
 def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
-    """Raise InputError if an honest run would choose its epoch on the test part."""
-    chosen = settings["select_by"] != "last" or settings["patience"]
+    """Raise InputError if an honest run would choose its epoch or rate on the test part."""
+    chosen = settings["select_by"] != "last" or settings["patience"] or settings["plateau"]
     if parts["valid"] is parts["test"] and chosen and settings["protocol"] != "replication":
         raise InputError(
             "this split has no validation, and the epoch may not be chosen on the test part: set "
-            "select_by to last and patience to 0, or label the run with --protocol replication"
+            "select_by to last, patience and plateau to 0, or label the run with --protocol "
+            "replication"
         )
 
 

@@ -218,6 +218,16 @@ def test_a_datastore_is_added_to_any_papers_model(runs, tmp_path):
         (["--dim", "8"], "embeddings have 16 dimensions: give --dim 16"),
         (["--fold", "2"], "trained on this fold's test data"),
         (
+            [
+                "--protocol",
+                "replication",
+                "--split",
+                "!name:speechbrain_ser.splits.without_validation "
+                "{outer: !name:speechbrain_ser.splits.leave_one_speaker_out {}}",
+            ],
+            "the test part would be among the keys",
+        ),
+        (
             ["--corpus", "{labels: [happy, angry, sad, neutral]}"],
             "names angry, happy, sad, neutral, and here the emotions are happy, angry",
         ),

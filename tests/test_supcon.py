@@ -11,7 +11,7 @@ from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedData
 from torch import nn
 
-from speechbrain_ser import brain, splits
+from speechbrain_ser import brain, experiment, splits
 from speechbrain_ser.audio import SpeechReader, standardise
 from speechbrain_ser.augment import Volume
 from speechbrain_ser.data import ShuffledBatches, TwoViews, UnderSampledBatches
@@ -207,3 +207,12 @@ def test_another_papers_training_takes_the_contrastive_loss(name, tmp_path):
 def test_where_they_do_not_belong_they_are_refused(yaml, words, message, tmp_path):
     with pytest.raises(InputError, match=message):
         run(RECIPES / yaml, tiny(RECIPES / yaml, tmp_path, *words, "--max_epochs", "1"))
+
+
+def test_the_rate_does_not_fall_by_the_test_part():
+    part = {}
+    settings = {"select_by": "last", "patience": 0, "plateau": 0, "protocol": "honest"}
+    parts = {"train": {}, "valid": part, "test": part}
+    experiment.refuse_choices_on_test(settings, parts)
+    with pytest.raises(InputError, match="patience and plateau to 0"):
+        experiment.refuse_choices_on_test(settings | {"plateau": 20}, parts)

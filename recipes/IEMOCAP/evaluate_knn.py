@@ -33,6 +33,11 @@ class KnnBrain(SerBrain):
     @staticmethod
     def fill(settings, parts):
         """The number of keys."""
+        if parts["valid"] is parts["test"]:
+            raise InputError(
+                "this split has no validation of its own, so that the test part would be among the "
+                "keys: use a split that has one"
+            )
         return {"size": len(parts["train"]) + len(parts["valid"])}
 
     def fit(self, *_, **__):

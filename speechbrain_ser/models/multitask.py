@@ -8,6 +8,7 @@ from torch import nn
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.losses import reverse_gradient
 from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.pooling import valid_mean
 
 
 class PooledHead(LinearHead):
@@ -107,8 +108,8 @@ class MultitaskNetwork(nn.Module):
             frames, inner = self.encoder(speech, lens), None
         else:
             inner, frames = self.encoder.layers(speech, lens, (self.skip_block, -1))
-            inner = (inner * valid).sum(dim=1) / valid.sum(dim=1)
-        return frames, (frames * valid).sum(dim=1) / valid.sum(dim=1), inner
+            inner = valid_mean(inner, valid)
+        return frames, valid_mean(frames, valid), inner
 
     def outputs(self, speech: torch.Tensor, lens: torch.Tensor) -> dict[str, torch.Tensor]:
         """speech [batch, time], lens [batch] -> the logits of each task."""

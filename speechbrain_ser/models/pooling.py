@@ -12,6 +12,11 @@ def check_dim(encoder: nn.Module, pooling: nn.Module) -> None:
         raise InputError(f"the encoder's dim is {encoder.dim}, not {pooling.dim}: set it so")
 
 
+def valid_mean(frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """frames [batch, frame, dim], valid [batch, frame, 1] -> their mean [batch, dim]."""
+    return (frames * valid).sum(dim=1) / valid.sum(dim=1)
+
+
 class MeanPooling(nn.Module):
     """The mean over an item's valid frames.
 
@@ -29,7 +34,7 @@ class MeanPooling(nn.Module):
         return self.pool(frames, valid.unsqueeze(2))  # of [batch, frame, 1]
 
     def pool(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        return (frames * valid).sum(dim=1) / valid.sum(dim=1)
+        return valid_mean(frames, valid)
 
 
 class SumPooling(MeanPooling):
