@@ -3,9 +3,11 @@
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import speechbrain as sb
 from ruamel.yaml.comments import CommentedMap
 
 from speechbrain_ser import hparams as hp
@@ -13,6 +15,37 @@ from speechbrain_ser.corpora import mini
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
+# run options of SpeechBrain that change numbers: kept among the settings of the run
+NUMERIC = (
+    "precision",
+    "eval_precision",
+    "grad_accumulation_factor",
+    "max_grad_norm",
+    "skip_nonfinite_grads",
+)
+
+
+class Command(NamedTuple):
+    """A recipe's command line, read."""
+
+    path: Path  # of the yaml
+    tree: CommentedMap  # the yaml with all that the command line gives
+    overrides: Mapping  # the settings that it gives
+    run_opts: sb.utils.run_opts.RunOptions
+    passed: dict  # the run options that it gives
+
+
+def parse(script: Path, arguments: Sequence[str]) -> Command:
+    """Read the arguments of a recipe's script; InputError for what cannot be one."""
+    hparams_file, run_opts, given = sb.parse_arguments(list(arguments))
+    path = find_yaml(hparams_file, script)
+    overrides = hp.command_line(given)
+    passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
+    if any(key.startswith("ckpt_interval") for key in passed):
+        raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
+    tree = read(path, overrides)
+    hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
+    return Command(path, tree, overrides, run_opts, passed)
 
 
 def find_yaml(name: str, script: Path) -> Path:
@@ -47,14 +80,18 @@ def read(path: Path, overrides: Mapping) -> CommentedMap:
                 corpus.upper(),
                 corpus,
             )
-        preset = hp.load_tree((path.parents[2] / "common" / "mini.yaml").read_text())
-        hp.override(tree, preset["all"])
-        hp.override(tree, preset[tree["experiment"]])
+        hp.override(tree, mini_preset(path, tree["experiment"]))
         tree["corpus"]["expected"] = None
         data_folder = str(mini.make(corpus))
     hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
     tree["data_folder"] = data_folder
     return tree
+
+
+def mini_preset(path: Path, experiment: str) -> CommentedMap:
+    """What the mini preset overrides in an experiment's yaml."""
+    preset = hp.load_tree((path.parents[2] / "common" / "mini.yaml").read_text())
+    return preset["all"] | preset[experiment]
 
 
 def help_text(script: Path) -> str:

@@ -19,14 +19,6 @@ from speechbrain_ser.files import write_atomically
 
 logger = logging.getLogger("speechbrain_ser")
 FREE = ("workers",)  # settings that change no number: a run may go on with others
-# run options of SpeechBrain that change numbers: kept among the settings of the run
-NUMERIC = (
-    "precision",
-    "eval_precision",
-    "grad_accumulation_factor",
-    "max_grad_norm",
-    "skip_nonfinite_grads",
-)
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -53,14 +45,7 @@ def run(brain_class: type[SerBrain]) -> None:
 
 def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
     """One run, or the rest of one that was interrupted, or nothing if it is complete."""
-    hparams_file, run_opts, given = sb.parse_arguments(arguments)
-    path = command_line.find_yaml(hparams_file, script)
-    overrides = hp.command_line(given)
-    passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
-    if any(key.startswith("ckpt_interval") for key in passed):
-        raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
-    tree = command_line.read(path, overrides)
-    hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
+    path, tree, overrides, run_opts, passed = command_line.parse(script, arguments)
     if run_opts.debug:  # a few batches of it are not the run
         tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
         shutil.rmtree(tree["output_folder"], ignore_errors=True)
@@ -167,6 +152,11 @@ def read_manifest(folder: Path, settings: Mapping, corpus: Mapping) -> dict:
     path = folder / "manifest.json"
     if has_begun(folder) and path.is_file():
         return json.loads(path.read_text())
+    return prepare(settings, corpus)
+
+
+def prepare(settings: Mapping, corpus: Mapping) -> dict:
+    """The manifest of the corpus in data_folder; InputError if none is named."""
     if not settings["data_folder"]:
         name = corpus["name"]
         raise InputError(f"give --data_folder PATH, or set SER_{name.upper()}, to read {name}")

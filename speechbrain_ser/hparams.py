@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import io
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,16 @@ def dump(tree: Mapping) -> str:
     return stream.getvalue()
 
 
-def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
+def override(
+    tree: Mapping, overrides: Mapping, where: str = "", root: Mapping | None = None
+) -> None:
     """Put overrides into the tree, in place; keys that the tree does not have are refused.
 
     An empty value of a text is the empty text. A bare tag (`--head '!new:module.Class'`) changes
     the class and keeps the arguments; a tag with arguments (`--head '!new:module.Class {dim: 3}'`)
     replaces them all.
     """
+    root = tree if root is None else root
     for key, value in overrides.items():
         if key not in tree and not tag_of(tree):  # a class knows its own arguments
             close = difflib.get_close_matches(str(key), [str(k) for k in tree])
@@ -96,6 +100,12 @@ def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
             raise InputError(f"there is no setting {where}{key}: {hint}")
         old = tree.get(key)
         tag = tag_of(value)
+        named = re.fullmatch(r"<(\w+)>", str(getattr(old, "value", "")))
+        if isinstance(value, Mapping) and not tag and named and tag_of(root.get(named[1])):
+            raise InputError(
+                f"{where}{key} is what {named[1]} describes: set its arguments there, "
+                f"--{named[1]} {inline(value)!r}"
+            )
         if value is None and isinstance(old, str | TaggedScalar):
             value = ""  # --variant '' is no variant
         if isinstance(value, TaggedScalar) and not value.value and isinstance(old, Mapping):
@@ -106,7 +116,7 @@ def override(tree: Mapping, overrides: Mapping, where: str = "") -> None:
             and not tag
             and (old or tag_of(old))
         ):
-            override(old, value, f"{where}{key}.")
+            override(old, value, f"{where}{key}.", root)
         else:
             tree[key] = value
 

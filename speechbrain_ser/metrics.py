@@ -122,6 +122,34 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def bootstrap_speakers(
+    targets: Sequence[int],
+    answers: np.ndarray,
+    speakers: Sequence[str],
+    draws: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """UA of each system when whole speakers are drawn again with replacement: [system, draw].
+
+    answers [system, utterance]. The systems share the draws, so that their differences are paired;
+    a draw without an utterance of some class averages the others.
+    """
+    targets, answers = np.asarray(targets), np.asarray(answers)
+    names, of = np.unique(np.asarray(speakers), return_inverse=True)
+    classes = targets.max() + 1
+    correct = np.zeros((len(answers), len(names), classes))  # [system, speaker, class]
+    support = np.zeros((len(names), classes))
+    np.add.at(support, (of, targets), 1)
+    for system, own in enumerate(answers):
+        np.add.at(correct[system], (of, targets), own == targets)
+    drawn = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=draws
+    )  # [draw, speaker]: how often each was drawn
+    with np.errstate(invalid="ignore"):
+        recall = 100 * (drawn @ correct) / (drawn @ support)  # [system, draw, class]
+    return np.nanmean(recall, axis=2)
+
+
 def mcnemar(targets: Sequence[int], one: Sequence[int], other: Sequence[int]) -> float:
     """The two-sided exact p of McNemar's test: that two classifiers err equally often.
 

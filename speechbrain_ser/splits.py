@@ -20,6 +20,14 @@ Parts = dict[str, Manifest]
 PARTS = ("train", "valid", "test")
 
 
+class NoSuchFold(InputError):
+    """The split has only the folds 1 to `count`."""
+
+    def __init__(self, message: str, count: int):
+        super().__init__(message)
+        self.count = count
+
+
 def leave_one_session_out(
     manifest: Manifest,
     fold: int = 1,
@@ -126,6 +134,7 @@ def by_actor(manifest: Manifest, fold: int = 1, n_folds: int = 6, seed: int | No
     trains. The 24 actors of RAVDESS give 6 groups of 2 women and 2 men. `seed` shuffles the
     speakers before they are dealt; None deals them in sorted order.
     """
+    _of_fold(range(1, n_folds + 1), fold, "group")
     _require(manifest, "speaker")
     speakers = _values(manifest, "speaker")
     if not 3 <= n_folds <= len(speakers):
@@ -133,7 +142,6 @@ def by_actor(manifest: Manifest, fold: int = 1, n_folds: int = 6, seed: int | No
             f"n_folds is {n_folds}: {len(speakers)} speakers can be dealt into 3 (train, valid, "
             f"test) to {len(speakers)} groups"
         )
-    _of_fold(range(1, n_folds + 1), fold, "group")
     if seed is not None:
         random.Random(seed).shuffle(speakers)
     gender: dict[str, str] = {}
@@ -182,13 +190,13 @@ def random_folds(manifest: Manifest, fold: int = 1, n_folds: int = 5, seed: int 
     one of 492 for RAVDESS (Pepino 2021 after Issa et al.; the authors' draw depends on the seed of
     training, so give that one).
     """
+    _of_fold(range(1, n_folds + 1), fold, "fold")
     _require(manifest)
     if not 3 <= n_folds <= len(manifest):
         raise InputError(
             f"n_folds is {n_folds}: {len(manifest)} utterances can be dealt into 3 (train, valid, "
             f"test) to {len(manifest)} folds"
         )
-    _of_fold(range(1, n_folds + 1), fold, "fold")
     order = sorted(manifest)
     random.Random(seed).shuffle(order)
     size = len(order) // n_folds
@@ -393,6 +401,18 @@ def describe(parts: Parts, target: str = "emotion") -> str:
     return "\n".join(lines)
 
 
+def number_of_folds(split: Callable[..., Parts], manifest: Manifest) -> int:
+    """How many folds a split of this manifest has; an empty one will do if the split fixes it.
+
+    Raises InputError if the manifest does not fit the split.
+    """
+    try:
+        split(manifest, fold=0)  # there is none, and the refusal knows how many there are
+    except NoSuchFold as refusal:
+        return refusal.count
+    raise InputError(f"{split} accepts a fold 0: folds count from 1")
+
+
 def _balanced(entries: Manifest, share: float, seed: int, labels: Sequence[str] | None) -> Manifest:
     """Equally many utterances of every emotion: `share` of the smallest, rounded up."""
     _check_share(share, "share")
@@ -454,15 +474,16 @@ def _require(entries: Manifest, *fields: str) -> None:
 def _of_fold(names: Sequence, fold: int, kind: str):
     """The name of number `fold`, counted from 1."""
     if isinstance(fold, bool) or not isinstance(fold, int) or not 1 <= fold <= len(names):
-        raise InputError(
-            f"fold is {fold!r}: use 1 ({kind} {names[0]}) to {len(names)} ({kind} {names[-1]})"
+        raise NoSuchFold(
+            f"fold is {fold!r}: use 1 ({kind} {names[0]}) to {len(names)} ({kind} {names[-1]})",
+            len(names),
         )
     return names[fold - 1]
 
 
 def _only_fold(fold: int, name: str, instead: str) -> None:
     if fold != 1:
-        raise InputError(f"fold is {fold!r}: {name} has fold 1 only, {instead}")
+        raise NoSuchFold(f"fold is {fold!r}: {name} has fold 1 only, {instead}", 1)
 
 
 def _values(entries: Manifest, field: str) -> list[str]:

@@ -67,6 +67,14 @@ def test_a_bare_tag_keeps_the_arguments_and_a_full_one_replaces_them():
         hp.command_line("lr: [1, 2")
 
 
+def test_arguments_of_a_named_object_are_given_by_its_name():
+    tree = hp.load_tree("network: !new:a.B {dim: 3}\nmodel: !new:a.C\n  encoder: !ref <network>\n")
+    with pytest.raises(InputError, match="model.encoder is what network describes: .*--network"):
+        hp.override(tree, hp.command_line("model: {encoder: {dim: 4}}"))
+    hp.override(tree, hp.command_line("network: {dim: 4}"))
+    assert tree["network"]["dim"] == 4
+
+
 def test_an_empty_text_is_no_null():
     tree = hp.load_tree("variant: !ref <other>\nother: x\nlimit: 3\n")
     hp.override(tree, hp.command_line("variant: \nother: \nlimit: "))

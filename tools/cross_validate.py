@@ -1,0 +1,81 @@
+"""All folds and seeds of a recipe, with the earlier phases that it starts from.
+
+python tools/cross_validate.py recipes/IEMOCAP/train_fusion.py hparams/fusion.yaml --seeds 1,2,3
+python tools/cross_validate.py recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml \\
+    --variant _k2 --blocks 2 --folds 1,2 --jobs 2
+python tools/cross_validate.py --row park2023/T6/fused-arcface-k4 --launcher slurm \\
+    --slurm '{timeout_min: 600, slurm_partition: gpu, gpus_per_node: 1}'
+
+Whatever is not an option below goes to the recipe. Runs that are done are skipped, interrupted ones
+go on, and a failure stops only what needs it: the same command again does the rest. A row is one
+of a RESULTS.csv; tools/reproduce.py --list shows them.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from speechbrain_ser import campaign, launchers, plan, rows, summary
+from speechbrain_ser.errors import InputError
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s SCRIPT YAML [--setting VALUE ...] [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--row", help="a row of RESULTS.csv in place of SCRIPT YAML")
+    parser.add_argument("--folds", default="all", help="all (default), or numbers: 1,3")
+    parser.add_argument("--seeds", help="numbers: 1,2,3; the yaml's own by default")
+    launchers.add_options(parser)
+    options, rest = parser.parse_known_args(words)
+    try:
+        if options.row:
+            name, row = rows.find(options.row)
+            print(f"{name}: python {' '.join(rows.command(row))}")
+            rest = [*rows.command(row), *rest]
+        if len(rest) < 2 or rest[0].startswith("-"):
+            raise InputError("give a recipe's SCRIPT and YAML first, or --row; --help shows how")
+        folds = None if options.folds == "all" else numbers(options.folds, "--folds")
+        seeds = numbers(options.seeds, "--seeds") if options.seeds else None
+        runs: plan.Plan = {}
+        own = plan.cross_validation([*rest, "--noprogressbar"], folds, seeds, runs)
+        return execute(runs, own, options)
+    except InputError as error:
+        print(f"cross_validate.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ncross_validate.py: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def execute(runs: plan.Plan, own: list[Path], options: argparse.Namespace) -> int:
+    """Run the plan, and show the table of its own runs; 1 if some failed."""
+    began = time.monotonic()
+    logs = runs[own[0]].results / "logs"
+    print(f"{len(runs)} runs, {sum(job.done for job in runs.values())} done; their output: {logs}/")
+    outcomes = campaign.run(runs, launchers.of_options(options, logs), logs)
+    complete = summary.runs_in(own)
+    if complete:
+        print(f"\n{own[0].parents[1].name} on {complete[0]['corpus']}")
+        print(f"protocol: {complete[0]['protocol']}\n{summary.table(complete)}")
+    print(f"{time.monotonic() - began:.0f} s in all")
+    if failed := campaign.failures(outcomes):
+        print(f"{len(failed)} of {len(runs)} runs are not done:")
+        print("\n".join(f"  {outcome}" for outcome in failed))
+    return int(bool(failed))
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """1,2,3 -> [1, 2, 3]."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} is {text!r}: give numbers, as 1,2,3") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

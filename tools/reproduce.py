@@ -1,0 +1,201 @@
+"""A paper's tables: every row of RESULTS.csv, by name.
+
+python tools/reproduce.py --list                       all rows: what is done, what the rest costs
+python tools/reproduce.py park2023 --table 6 --list    those of one table
+python tools/reproduce.py park2023 --table 6           runs them, all folds, earlier phases first
+python tools/reproduce.py gao2023 --mini True          every row, cut short, on synthesised speech:
+                                                       shows in minutes that each one runs
+
+PAPER is park2023, pepino2021, gao2023, gavali or wang2023, or several of them. Runs that are done
+are skipped, so the same command again does the rest. Whatever is not an option below goes to every
+recipe, as --device cuda:0. tools/summarize.py --collect then writes the tables.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cross_validate import numbers
+
+from speechbrain_ser import best, campaign, command_line, launchers, plan, rows, summary
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+SIZES = ("encoder", "dim", "batch_size", "lr", "passes", "updates_per_epoch", "max_epochs")
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [PAPER ...] [options] [--setting VALUE ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--table", help="its number: 6, T6, F7a, or a part of its title")
+    parser.add_argument("--row", action="append", help="a row's name, or an unmistakable part")
+    parser.add_argument("--list", action="store_true", help="show the rows, run nothing")
+    parser.add_argument("--mini", choices=("True", "False"), default="False")
+    parser.add_argument("--folds", help="all (default; with --mini: 1), or numbers: 1,3")
+    parser.add_argument("--seeds", help="numbers: 1,2,3; the yaml's own by default")
+    parser.add_argument(
+        "--results", type=Path, help="folder of the runs: results (with --mini: results/check)"
+    )
+    launchers.add_options(parser)
+    options, rest = parser.parse_known_args(words)
+    options.results = options.results or Path(
+        "results/check" if options.mini == "True" else "results"
+    )
+    papers = []
+    while rest and not rest[0].startswith("-"):
+        papers.append(rest.pop(0))
+    try:
+        chosen = choose(papers, options.table, options.row)
+        if options.list:
+            print(listing(chosen, rest, options.results))
+            return 0
+        return reproduce(chosen, rest, options)
+    except InputError as error:
+        print(f"reproduce.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nreproduce.py: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def choose(papers: list[str], table: str | None, names: list[str] | None) -> dict[str, dict]:
+    """name -> row of these papers' table; InputError if there is none."""
+    if names:
+        return dict(rows.find(name) for name in names)
+    known = rows.named()
+    of = list(dict.fromkeys(name.split("/")[0] for name in known))
+    for paper in papers:
+        if paper not in of:
+            raise InputError(f"there is no paper {paper}: use {', '.join(of)}")
+    found = {
+        name: row
+        for name, row in known.items()
+        if (not papers or name.split("/")[0] in papers) and of_table(name, row, table)
+    }
+    if not found:
+        tables = dict.fromkeys(n.split("/")[1] for n in known if n.split("/")[0] in (papers or of))
+        raise InputError(f"there is no table {table}: use {', '.join(tables)}")
+    return found
+
+
+def of_table(name: str, row: Mapping, table: str | None) -> bool:
+    if table is None:
+        return True
+    wanted, short = table.lower(), name.split("/")[1].lower()
+    if wanted in (short, short[1:]):
+        return True
+    return not wanted.removeprefix("t").isdigit() and wanted in row["item"].lower()
+
+
+def listing(chosen: Mapping[str, dict], rest: list[str], results: Path) -> str:
+    """A line per row: the runs that are done, and hours for the others by those of its script."""
+    lines = [["row", "paper UA", "runs done", "hours to go"]]
+    for name, row in chosen.items():
+        done = summary.runs_of(results / rows.experiment(row), row["corpus"])
+        try:
+            folds = plan.number_of_folds([*rows.command(row), *rest])
+        except InputError:
+            folds = None  # only the corpus can tell, and it is not here
+        paper = row["paper_UA"] or row["paper_WA"]
+        hours = cost(row, done, folds, results)
+        lines.append([name, paper, f"{len(done)} of {folds or '?'}", hours])
+    return (
+        f"{summary.in_columns(lines)}\nhours: of the folds that are not done, without earlier "
+        f"phases, by the runs in {results} of this row, else of its yaml and encoder; ? without one"
+    )
+
+
+def cost(row: Mapping, done: list[dict], folds: int | None, results: Path) -> str:
+    """Hours that the missing folds take, by the row's own runs, else by others of its encoder."""
+    tree = rows.settings(row)
+    known = done or [
+        run
+        for folder in results.glob(f"{tree['experiment']}*")
+        for run in summary.runs_of(folder, row["corpus"])
+        if encoder_of(run["folder"]) == hp.plain(tree.get("encoder"))
+    ]
+    missing = max(0, (folds or 0) - len({run["fold"] for run in done}))
+    if folds and not missing:
+        return "0"
+    if not known or not folds:
+        return "?"
+    return f"{missing * sum(run['seconds'] for run in known) / len(known) / 3600:.2f}"
+
+
+def encoder_of(folder: Path):
+    return hp.plain(hp.load_tree((folder / best.HYPERPARAMS).read_text()).get("encoder"))
+
+
+def reproduce(chosen: Mapping[str, dict], rest: list[str], options: argparse.Namespace) -> int:
+    """Run the rows and report them; 1 if some failed."""
+    began = time.monotonic()
+    mini = options.mini == "True"
+    folds = options.folds or ("1" if mini else "all")
+    folds = None if folds == "all" else numbers(folds, "--folds")
+    seeds = numbers(options.seeds, "--seeds") if options.seeds else None
+    runs: plan.Plan = {}
+    own: dict[str, list[Path]] = {}
+    for name, row in chosen.items():
+        words = [*rows.command(row), "--noprogressbar", *rest]
+        words += check(row) if mini else []
+        words += ["--results", str(options.results)]
+        own[name] = plan.cross_validation(words, folds, seeds, runs)
+    if mini:
+        runs = {folder: shortened(job) for folder, job in runs.items()}
+    logs = options.results / "logs"
+    done = sum(job.done for job in runs.values())
+    print(f"{len(own)} rows, {len(runs)} runs, {done} done; their output: {logs}/")
+    outcomes = campaign.run(runs, launchers.of_options(options, logs), logs)
+    if mini:
+        print("\nOne epoch on synthesised speech: scores say nothing about a corpus or a method.")
+    print(f"\n{report(own, outcomes)}\n{time.monotonic() - began:.0f} s in all")
+    if failed := campaign.failures(outcomes):
+        print(f"{len(failed)} of {len(runs)} runs are not done:")
+        print("\n".join(f"  {outcome}" for outcome in failed))
+    return int(bool(failed))
+
+
+def check(row: Mapping) -> list[str]:
+    """What a row's command needs to run on synthesised speech: its sizes are the mini preset's."""
+    _, hparams_file, *words = rows.command(row)
+    path, tree, overrides, *_ = command_line.parse(
+        Path(row["script"]), [hparams_file, *words, "--mini", "True"]
+    )
+    preset = command_line.mini_preset(path, tree["experiment"])
+    sizes = {key: preset[key] for key in overrides if key in preset and key in SIZES}
+    if "encoder" not in sizes:
+        sizes.pop("dim", None)  # it is another network's
+    if isinstance(frozen := overrides.get("frozen"), int):  # blocks, which the small encoder lacks
+        sizes["encoder"] = preset["encoder"] | {"num_hidden_layers": frozen}
+    again = [word for key, value in sizes.items() for word in (f"--{key}", hp.inline(value))]
+    return ["--mini", "True", "--workers", "0", *again]
+
+
+def shortened(job: plan.Job) -> plan.Job:
+    """The run with one epoch: it shows that it runs, and no more."""
+    return replace(job, words=(*job.words, "--max_epochs", "1")) if job.epochs > 1 else job
+
+
+def report(own: Mapping[str, list[Path]], outcomes: list[campaign.Outcome]) -> str:
+    """A line per row: its runs and their mean scores."""
+    state = {outcome.job.folder: outcome.state for outcome in outcomes}
+    lines = [["row", "runs", "WA", "UA", "seconds"]]
+    for name, folders in own.items():
+        complete = summary.runs_in(folders)
+        failed = [state[folder] for folder in folders if state[folder] not in campaign.GOOD]
+        means = summary.over_folds(complete) if complete else {}
+        cells = [f"{means[key]:.2f}" if key in means else "" for key in ("WA", "UA")]
+        seconds = f"{sum(run['seconds'] for run in complete):.0f}"
+        lines.append([name, failed[0] if failed else str(len(complete)), *cells, seconds])
+    return summary.in_columns(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
