@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import speechbrain as sb
@@ -11,12 +11,11 @@ import torch
 from speechbrain.dataio.batch import PaddedData
 from speechbrain.utils.checkpoints import torch_recovery
 
-from speechbrain_ser import metrics
+from speechbrain_ser import loggers, metrics, parallel
 from speechbrain_ser.audio import standardise
 from speechbrain_ser.checkpoints import importance, naming
 from speechbrain_ser.data import make_dataset
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models.encoder import num_samples
 
 logger = logging.getLogger(__name__)
@@ -100,6 +99,12 @@ class SerBrain(sb.Brain):
             self.records["target"].extend(targets.tolist())
             self.records["logits"].append(logits.detach().float().cpu())
 
+    def gather(self) -> None:
+        """Put the processes' records together."""
+        for key in self.records:
+            found = parallel.gather(self.records[key])
+            self.records[key] = [item for own in found for item in own]
+
     def evaluate_batch(self, batch, stage):
         self.evaluated += (last := len(batch.id))
         self.last_share = last / self.evaluated
@@ -107,11 +112,14 @@ class SerBrain(sb.Brain):
 
     def on_stage_start(self, stage, epoch=None):
         self.records = {"id": [], "target": [], "logits": []}
+        if stage != sb.Stage.TRAIN and parallel.size() > 1:
+            parallel.same_buffers(self.modules)
         self.evaluated = 0  # utterances
         self.stage_began = time.monotonic()
         if stage == sb.Stage.TRAIN:
             # an epoch's randomness depends on its number alone, so that a resumed run repeats it
-            sb.utils.seed_everything(self.hparams.seed + epoch, verbose=False)
+            seed = self.hparams.seed + epoch + 1_000_003 * parallel.rank()
+            sb.utils.seed_everything(seed, verbose=False)
             self.hparams.reader.epoch = self.hparams.seed + epoch
             self.epoch_lr = self.hparams.lr * self.hparams.lr_decay ** (epoch - 1)
             self.epoch_lr *= warmed_up(epoch, self.hparams.epochs.limit, self.hparams.warm_up)
@@ -120,8 +128,34 @@ class SerBrain(sb.Brain):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.epoch_lr
 
+    def _wrap_distributed(self):
+        """No wrapper: recipes call other methods of a model than its forward, too.
+
+        Between processes the gradients are averaged in optimizers_step.
+        """
+
+    def optimizers_step(self):
+        if parallel.size() > 1:
+            parallel.average_gradients(self.modules.parameters())
+        super().optimizers_step()
+
+    def shared(self, objectives: Callable) -> Callable:
+        """compute_objectives, in training with the weight of this process's share of the batch."""
+
+        def weighted(outputs, batch, stage):
+            loss = objectives(outputs, batch, stage)
+            return loss * self.shares.weight(self.step) if stage == sb.Stage.TRAIN else loss
+
+        return weighted
+
     def on_fit_start(self):
         super().on_fit_start()
+        if parallel.size() > 1:
+            self.compute_objectives = self.shared(self.compute_objectives)
+        if self.hparams.logger is not None:
+            self.hparams.logger.begin(
+                Path(self.hparams.output_folder), self.settings, self.hparams.epochs.history
+            )
         if "contrastive" in self.modules:  # what the head reads is the embedding
             self.modules.model.head.register_forward_pre_hook(self.keep_embedding)
 
@@ -183,10 +217,14 @@ class SerBrain(sb.Brain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         stop = self.hparams.epochs
         stop.seconds += time.monotonic() - self.stage_began
+        shares = parallel.gather((float(stage_loss), self.evaluated))
         if stage == sb.Stage.TRAIN:
-            self.train_loss = float(stage_loss)
+            self.train_loss = sum(loss for loss, _ in shares) / len(shares)
             return
-        self.stage_loss = float(stage_loss)
+        if parallel.size() > 1:
+            self.gather()
+        utterances = sum(count for _, count in shares)
+        self.stage_loss = sum(loss * count for loss, count in shares if count) / utterances
         self.scores = self.score()
         if stage == sb.Stage.VALID:
             stop.update(epoch, self.stage_loss)  # first: the checkpoint holds its state
@@ -214,8 +252,9 @@ class SerBrain(sb.Brain):
             f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()
         )
         logger.info(line)
-        log = [", ".join(f"{key} {value!r}" for key, value in past.items()) for past in history]
-        write_atomically(Path(self.hparams.output_folder, "train_log.txt"), "\n".join(log) + "\n")
+        loggers.write_text(Path(self.hparams.output_folder, "train_log.txt"), history)
+        if self.hparams.logger is not None:
+            self.hparams.logger.epoch(row)
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, "score": self.selection_score()},
             importance_keys=[importance],

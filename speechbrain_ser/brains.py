@@ -12,7 +12,7 @@ from speechbrain.utils.metric_stats import ErrorRateStats
 from torch import nn
 
 from speechbrain_ser import hparams as hp
-from speechbrain_ser import metrics
+from speechbrain_ser import metrics, parallel
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.data import UNKNOWN, make_dataset
 from speechbrain_ser.errors import InputError
@@ -41,10 +41,13 @@ class ProbeBrain(SerBrain):
 
     def init_optimizers(self):
         super().init_optimizers()
-        clip = self.hparams.clip_value
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.register_hook(lambda gradient: gradient.clamp(-clip, clip))
+        self.optimizer.register_step_pre_hook(self.clip)
+
+    def clip(self, *_):
+        """Keras' clipvalue: each gradient by itself."""
+        for parameter in self.modules.parameters():
+            if parameter.grad is not None:
+                parameter.grad.clamp_(-self.hparams.clip_value, self.hparams.clip_value)
 
     def make_datasets(self, parts):
         """Items hold stored features, cut to what is used, and the number of their group.
@@ -56,8 +59,9 @@ class ProbeBrain(SerBrain):
         model = self.modules.model
         self.stores = [self.hparams.store(b.frontend, self.hparams.reader) for b in model.branches]
         wavs = [entry["wav"] for entries in parts.values() for entry in entries.values()]
-        for store in self.stores:
-            store.fill(wavs, self.device, progress=not self.noprogressbar)
+        with parallel.first_alone():
+            for store in self.stores:
+                store.fill(wavs, self.device, progress=not self.noprogressbar)
         number_of = self.normalise(parts)
         datasets = super().make_datasets(parts)
         keys = [f"features{number}" for number in range(len(self.stores))]
@@ -211,6 +215,14 @@ class MultitaskBrain(SerBrain):
         super().on_stage_start(stage, epoch)
         self.rows: dict[str, dict] = {}  # utt_id -> what else was recognised
         self.error_rate = ErrorRateStats()
+
+    def gather(self):
+        super().gather()
+        for own in parallel.gather(self.rows):
+            self.rows |= own
+        for key in ("ids", "scores"):
+            found = parallel.gather(getattr(self.error_rate, key))
+            setattr(self.error_rate, key, [item for own in found for item in own])
 
     def record_tasks(self, outputs, batch, stage) -> None:
         for utt_id in batch.id:

@@ -15,6 +15,7 @@ from speechbrain.utils.checkpoints import (
 )
 from speechbrain.utils.epoch_loop import EpochCounter
 
+from speechbrain_ser import parallel
 from speechbrain_ser.errors import InputError
 
 
@@ -73,11 +74,14 @@ class AtomicCheckpointer(Checkpointer):
     def save_checkpoint(self, meta, end_of_epoch=True, name=None, verbosity=logging.INFO):
         whole = self.checkpoints_dir
         self.checkpoints_dir = whole / "incomplete"
-        shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
+        if parallel.is_first():
+            shutil.rmtree(self.checkpoints_dir, ignore_errors=True)
         try:
             name = name or f"epoch{meta['epoch']:04d}"
             saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
-            saved.path.replace(whole / saved.path.name)
+            if saved is not None:  # the first process saves
+                saved.path.replace(whole / saved.path.name)
+            parallel.wait()
         finally:
             self.checkpoints_dir = whole
 

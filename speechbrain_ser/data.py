@@ -9,6 +9,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch.utils.data import DataLoader, Sampler
 
+from speechbrain_ser import parallel
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 
@@ -171,6 +172,13 @@ class UnderSampledBatches(ShuffledBatches):
             end = start + size + (batch < larger)
             yield order[start:end]
             start = end
+
+
+def share_by_duration(dataset: DynamicItemDataset) -> DynamicItemDataset:
+    """Short utterances first, and of several processes each its share."""
+    ordered = dataset.filtered_sorted(sort_key="duration")
+    ordered.data_ids = parallel.share(ordered.data_ids)
+    return ordered
 
 
 def make_loader(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 import filelock
 import speechbrain as sb
 
-from speechbrain_ser import best, command_line, data, phases, report, splits
+from speechbrain_ser import best, command_line, data, parallel, phases, report, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop
@@ -18,7 +19,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
 logger = logging.getLogger("speechbrain_ser")
-FREE = ("workers",)  # settings that change no number: a run may go on with others
+FREE = ("workers", "logger")  # settings that change no number: a run may go on with others
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -28,6 +29,8 @@ def run(brain_class: type[SerBrain]) -> None:
     """
     script = Path(sys.modules["__main__"].__file__)
     console = logging.StreamHandler(sys.stdout)
+    if os.environ.get("RANK", "0") != "0":
+        console.setLevel(logging.WARNING)  # torchrun's first process speaks for all
     console.addFilter(lambda r: r.name.startswith("speechbrain_ser") or "WARN" in r.levelname)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
     try:
@@ -50,32 +53,44 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
         shutil.rmtree(tree["output_folder"], ignore_errors=True)
     settings = hp.resolve(tree, path)
+    parallel.begin(run_opts)
+    refuse_alone_only(settings)
     tree["phases"] = settings["phases"] = brain_class.phases(settings)
-    found = phases.descriptions(settings, overrides, passed, script)
+    with parallel.first_alone():
+        found = phases.descriptions(settings, overrides, passed, script)
     hp.override(tree, brain_class.place(settings, found))
 
     folder = Path(settings["output_folder"])
     data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
     if data_side["split"] is None:
         raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
-    manifest = read_manifest(folder, settings, data_side["corpus"])
+    with parallel.first_alone():
+        manifest = read_manifest(folder, settings, data_side["corpus"])
     parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
     hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
     hp.override(tree, brain_class.fill(settings, parts))
     settings = hp.resolve(tree, path)
 
+    if not parallel.is_first():
+        parallel.wait()  # until the folder is taken
+        if not report.is_complete(folder):
+            fit_and_test(brain_class, settings, run_opts, parts)
+        parallel.end()
+        return
     with claim(folder, settings):
         log = logging.FileHandler(folder / "log.txt")
         logging.getLogger().addHandler(log)
         try:
             shutil.copy(script, folder)
             write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
+            parallel.wait()
             if not report.is_complete(folder):
                 fit_and_test(brain_class, settings, run_opts, parts)
         finally:
             logging.getLogger().removeHandler(log)
             log.close()
+    parallel.end()
     report.show(folder)
 
 
@@ -102,7 +117,7 @@ def fit_and_test(
         run_opts=run_opts,
         checkpointer=AtomicCheckpointer(folder / "save", {**trained, "epochs": hparams["epochs"]}),
     )
-    brain.parts = parts
+    brain.parts, brain.settings = parts, hp.plain(settings)
     batches = hp.call(
         "batches",
         hparams["batches"],
@@ -110,11 +125,12 @@ def fit_and_test(
         batch_size=hparams["batch_size"],
         seed=hparams["seed"],
     )
+    brain.shares = batches = parallel.SharedBatches(batches)
     if hparams["augment"] is not None:
         batches = data.TwoViews(batches)
     loaders = {
         part: data.make_loader(
-            dataset.filtered_sorted(sort_key="duration") if part != "train" else dataset,
+            data.share_by_duration(dataset) if part != "train" else dataset,
             hparams["workers"],
             hparams["test_batch_size"],
             batches if part == "train" else None,
@@ -124,10 +140,27 @@ def fit_and_test(
     brain.train_sampler = batches
     brain.fit(hparams["epochs"], loaders["train"], loaders["valid"])
     brain.evaluate(loaders["test"])
+    if not parallel.is_first():
+        return
     results = report.write(folder, brain, corpus, parts)
+    if hparams["logger"] is not None and hparams["epochs"].history:
+        hparams["logger"].end(results, sorted(folder.glob("*.png")))
     model, settings = brain.modules.model, brain.exported(settings)
     best.export(folder / "best", settings, model, brain.labels, seen, results)
     report.complete(folder)
+
+
+def refuse_alone_only(settings: Mapping) -> None:
+    """Raise InputError for what only one process can do."""
+    if parallel.size() == 1:
+        return
+    if not settings["max_epochs"] and "passes" not in settings:
+        raise InputError(f"{settings['experiment']} trains nothing: start it without torchrun")
+    if settings["contrastive"] is not None and settings["contrastive_weight"]:
+        raise InputError(
+            "a contrastive loss compares all utterances of a batch, which torchrun would split: "
+            "start this run with python"
+        )
 
 
 def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:

@@ -20,6 +20,7 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
+TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # variables of a process that torchrun started
 
 
 def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script: Path) -> dict:
@@ -45,7 +46,8 @@ def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script:
         )
     for name, words in missing.items():
         logger.info("\n== earlier phase %s: python %s", name, shlex.join(words))
-        status = subprocess.run([sys.executable, *words]).returncode
+        alone = {k: v for k, v in os.environ.items() if k not in TORCHRUN}
+        status = subprocess.run([sys.executable, *words], env=alone).returncode
         if status != 0:
             raise InputError(f"the earlier phase {name} failed with status {status}, see above")
     return {name: best.description(phase["best"]) for name, phase in wanted.items()}
