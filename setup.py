@@ -35,7 +35,13 @@ setup(
     extras_require={
         "mini": ["espeakng-loader"],  # GPL-3.0: only to synthesise the mini corpora
         "egemaps": ["opensmile>=2.5,<3"],  # free for research, not for commercial products
-        "dev": ["pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"],
+        "loggers": ["tensorboard", "wandb"],
+        "ray": ["ray>=2.9"],
+        "slurm": ["submitit>=1.5"],
+        "dev": [
+            *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"),
+            *("ray>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
+        ],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
