@@ -19,7 +19,7 @@ class Job:
     words: tuple[str, ...]  # behind `python`
     folder: Path
     needs: tuple[Path, ...]  # folders of the runs that it starts from
-    epochs: int  # at most
+    epochs: int | None  # at most; None if only the run can tell
     results: Path  # the folder above all runs
 
     @property
@@ -83,7 +83,7 @@ def add(plan: Plan, script: str, words: Sequence[str]) -> Path:
         words=(script, *words),
         folder=folder,
         needs=tuple(needs),
-        epochs=settings["max_epochs"] or 0,
+        epochs=settings["max_epochs"],
         results=Path(settings["results"]),
     )
     return folder

@@ -11,6 +11,7 @@ import numpy as np
 from speechbrain_ser import metrics, report
 from speechbrain_ser.errors import InputError
 
+FEWEST = 4  # speakers that an interval takes
 MEANS = ("UA_gender", "WER", "WA_oracle", "UA_oracle")  # what else some runs measure
 
 
@@ -125,8 +126,9 @@ def table(runs: Sequence[dict]) -> str:
             lines.append([title, "", "", "", *cells])
     text = in_columns(lines)
     predictions = predictions_of(runs)
-    if predictions is not None:
-        low, high = interval(predictions)
+    bounds = interval(predictions) if predictions is not None else None
+    if bounds is not None:
+        low, high = bounds
         text += (
             f"\nUA of the pooled folds, 95 % interval over {len(set(predictions.speakers))} "
             f"speakers drawn again: {low:.2f} to {high:.2f}"
@@ -146,8 +148,13 @@ def in_columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def interval(predictions: Predictions, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the pooled UA, the mean over seeds, when speakers are drawn again."""
+def interval(predictions: Predictions, level: float = 0.95) -> tuple[float, float] | None:
+    """Percentile interval of the pooled UA, the mean over seeds, when speakers are drawn again.
+
+    None for fewer than FEWEST speakers, of which there are too few different draws.
+    """
+    if len(set(predictions.speakers)) < FEWEST:
+        return None
     draws = metrics.bootstrap_speakers(
         predictions.targets, predictions.answers, predictions.speakers
     )

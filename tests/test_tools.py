@@ -188,7 +188,7 @@ def test_a_row_is_filled_from_its_complete_runs(tmp_path, monkeypatch):
         if complete:
             (folder / ".complete").touch()
     header = (
-        "script hparams overrides corpus WA UA UA_sd WA_pooled UA_pooled folds seeds commit "
+        "script hparams overrides corpus WA UA UA_sd F1 WA_pooled UA_pooled UA_low UA_high folds seeds commit "
         "UA_oracle WER"
     )
     command = ["recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml"]

@@ -180,7 +180,9 @@ def check(row: Mapping) -> list[str]:
 
 def shortened(job: plan.Job) -> plan.Job:
     """The run with one epoch: it shows that it runs, and no more."""
-    return replace(job, words=(*job.words, "--max_epochs", "1")) if job.epochs > 1 else job
+    if job.epochs is not None and job.epochs <= 1:
+        return job
+    return replace(job, words=(*job.words, "--max_epochs", "1"))
 
 
 def report(own: Mapping[str, list[Path]], outcomes: list[campaign.Outcome]) -> str:

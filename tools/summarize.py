@@ -1,30 +1,28 @@
-"""Write the results tables of the recipe READMEs from their RESULTS.csv, and those from runs.
+"""Write the results tables of the READMEs from RESULTS.csv, that from runs, and compare rows.
 
 python tools/summarize.py                     rewrites what stands between <!-- results: PAPER -->
-                                              and <!-- /results --> in recipes/*/README.md
+                                              and <!-- /results --> in recipes/*/README.md, and the
+                                              table of what was measured in README.md
 python tools/summarize.py --check             changes nothing; fails if a README is out of date
 python tools/summarize.py --collect results   first fills our columns of each RESULTS.csv row whose
                                               runs are in that folder
+python tools/summarize.py --compare park2023/T3/emotion-arcface-k4 park2023/T6/fused-arcface-k4
+                                              whether the second row's UA is better than the
+                                              first's by chance: speakers drawn again, McNemar
 """
 
 import argparse
 import csv
 import io
-import json
 import re
-import shlex
 import sys
 from itertools import groupby
 from pathlib import Path
 
-import speechbrain
-
-from speechbrain_ser import command_line, metrics, report
-from speechbrain_ser import hparams as hp
+from speechbrain_ser import rows, summary
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 BEGIN, END = "<!-- results: {} -->", "<!-- /results -->"
 BLOCK = re.compile(r"<!-- results: (.+?) -->.*?<!-- /results -->", flags=re.DOTALL)
 SHOWN = {  # column of RESULTS.csv: its heading
@@ -37,9 +35,12 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "WA": "WA",
     "UA": "UA",
     "UA_sd": "sd",
+    "difference": "UA - paper",
+    "F1": "F1",
     "WA_pooled": "WA pooled",
     "UA_pooled": "UA pooled",
     "UA_pooled_sd": "sd",
+    "interval": "95 % interval",
     "UA_gender": "UA gender",
     "WER": "WER",
     "WA_oracle": "WA, k and alpha best on test",
@@ -50,27 +51,33 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "gigabytes": "GB",
     "folds": "folds",
     "seeds": "seeds",
+    "commit": "commit",
     "note": "note",
 }
+COMPUTED = {  # columns of the pages that follow from others
+    "difference": lambda row: difference(row),
+    "interval": lambda row: f"{row['UA_low']} to {row['UA_high']}" if row.get("UA_low") else "",
+}
 TEXT = ("row", "note")
-MEANS = ("UA_gender", "WER", "WA_oracle", "UA_oracle")
+MEANS = summary.MEANS
 TOLD = {  # filled where the paper has a number
     "minutes": lambda run: run["seconds"] / 60,
     "gigabytes": lambda run: run["megabytes"] / 1000,
 }
 # shown where a row or the paper has it
-OPTIONAL = ("paper_sd", *MEANS, *TOLD, "note")
+OPTIONAL = ("paper_sd", *MEANS, *TOLD, "note", "F1", "UA_sd", "UA_pooled_sd")
+MEASURED = "measured"  # the mark in README.md of the table of all rows with a number of ours
 
 
-def block(rows: list[dict]) -> str:
+def block(members: list[dict]) -> str:
     """Rows of RESULTS.csv -> markdown: a table and its commands for each table of a paper.
 
     Rows whose epoch was chosen as the paper did (replication) have a table of their own.
     """
     lines = []
-    place = {key: i for i, key in reversed(list(enumerate(map(table_of, rows))))}
-    rows = sorted(rows, key=lambda row: place[table_of(row)])
-    for (_, item, protocol), members in groupby(rows, table_of):
+    place = {key: i for i, key in reversed(list(enumerate(map(table_of, members))))}
+    ordered = sorted(map(with_computed, members), key=lambda row: place[table_of(row)])
+    for (_, item, protocol), members in groupby(ordered, table_of):
         members = list(members)
         title = item + (f", {protocol}" if protocol != "honest" else "")
         shown = columns_of(members)
@@ -85,80 +92,65 @@ def block(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def columns_of(rows: list[dict]) -> list[str]:
+def columns_of(members: list[dict]) -> list[str]:
     """The columns of SHOWN that a table of these rows has."""
 
     def used(column: str) -> bool:
         name = column.removeprefix("paper_") if column != "paper_sd" else column
+        if column in COMPUTED or column == "commit":
+            return any(row[column] for row in members)
         if name not in OPTIONAL:
-            return column in rows[0]
-        return any(row.get(name) or row.get(f"paper_{name}") for row in rows)
+            return column in members[0]
+        return any(row.get(name) or row.get(f"paper_{name}") for row in members)
 
     return [column for column in SHOWN if used(column)]
+
+
+def with_computed(row: dict) -> dict:
+    """The row with what is computed from it, and its commits short enough for a page."""
+    commits = " ".join(commit[:7] for commit in row["commit"].split())
+    return row | {name: made(row) for name, made in COMPUTED.items()} | {"commit": commits}
+
+
+def difference(row: dict) -> str:
+    """Our UA minus the paper's, where a row has both."""
+    if not (row["UA"] and row["paper_UA"]):
+        return ""
+    return f"{float(row['UA']) - float(row['paper_UA']):+.2f}"
 
 
 def collect(results: Path, runs: Path) -> None:
     """Fill our columns of a RESULTS.csv from the complete runs below `runs`; others stay as is.
 
-    WA and UA are means over folds, then over seeds; the pooled ones are of all the folds' test
-    utterances together, per seed; sd is the sample deviation over seeds; commits are all named.
+    WA, UA and F1 are means over folds, then over seeds; the pooled ones are of all the folds' test
+    utterances together, per seed; sd is the sample deviation over seeds; the interval is that of
+    the pooled UA when speakers are drawn again; commits are all named.
     """
-    with open(results, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        found = [
-            json.loads(path.read_text())
-            for path in sorted(runs.glob(f"{folder_of(row)}/fold*/*/results.json"))
-            if report.is_complete(path.parent)
-        ]
-        found = [run for run in found if run["corpus"] == row["corpus"]]
+    table = rows.read(results)
+    for row in table:
+        found = summary.runs_of(runs / rows.experiment(row), row["corpus"])
         if not found:
             continue
-        by_seed = {seed: [r for r in found if r["seed"] == seed] for seed in seeds_of(found)}
-        over_seeds = metrics.over_seeds([over_folds(members) for members in by_seed.values()])
-        measured = ("WA", "UA", "WA_pooled", "UA_pooled", *MEANS)
-        for column in (column for column in measured if column in row):
-            row[column] = f"{over_seeds[column]['mean']:.2f}" if column in over_seeds else ""
+        over = summary.over_runs(found)
+        for column in ("WA", "UA", "F1", "WA_pooled", "UA_pooled", *MEANS):
+            if column in row:
+                row[column] = f"{over[column]['mean']:.2f}" if column in over else ""
         for column in ("UA", "UA_pooled"):
-            sd = over_seeds.get(column, {}).get("sd")
+            sd = over.get(column, {}).get("sd")
             row[f"{column}_sd"] = "" if sd is None else f"{sd:.2f}"
+        predictions = summary.predictions_of(found)
+        bounds = summary.interval(predictions) if predictions else None
+        row["UA_low"], row["UA_high"] = map("{:.2f}".format, bounds) if bounds else ("", "")
         for column in (column for column in TOLD if row.get(f"paper_{column}")):
             row[column] = f"{sum(map(TOLD[column], found)) / len(found):.2f}"
-        row["folds"] = " ".join(str(f) for f in sorted({run["fold"] for run in found}))
-        row["seeds"] = " ".join(map(str, by_seed))
+        row["folds"] = " ".join(map(str, sorted({run["fold"] for run in found})))
+        row["seeds"] = " ".join(map(str, sorted({run["seed"] for run in found})))
         row["commit"] = " ".join(sorted({run["commit"] for run in found}))
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(table)
     write_atomically(results, text.getvalue())
-
-
-def over_folds(runs: list[dict]) -> dict[str, float]:
-    """metrics.over_folds; of folds with labels of their own (speakers) the means alone.
-
-    What else is measured (MEANS) are means too.
-    """
-    names = [name for name in ("WA", "UA", *MEANS) if name in runs[0]]
-    means = {name: sum(run[name] for run in runs) / len(runs) for name in names}
-    if "labels" in runs[0] and len({tuple(run["labels"]) for run in runs}) == 1:
-        return means | metrics.over_folds(runs)
-    return means
-
-
-def seeds_of(found: list[dict]) -> list[int]:
-    return sorted({run["seed"] for run in found})
-
-
-def folder_of(row: dict) -> str:
-    """<experiment><variant> of the row's command."""
-    hparams_file, _, given = speechbrain.parse_arguments(
-        [row["hparams"], *shlex.split(row["overrides"])]
-    )
-    overrides = hp.command_line(given)
-    path = command_line.find_yaml(hparams_file, RECIPES.parent / row["script"])
-    tree = hp.read(path, overrides.get("corpus"))
-    return tree["experiment"] + str(overrides.get("variant", tree["variant"]))
 
 
 def table_of(row: dict) -> tuple[str, str, str]:
@@ -170,9 +162,8 @@ def rewritten(readme: Path, results: Path) -> str:
     if not readme.is_file():
         raise InputError(f"{readme} is missing: {results} needs a README with its tables")
     text = readme.read_text(encoding="utf-8")
-    with open(results, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    papers = list(dict.fromkeys(row["paper"] for row in rows))
+    table = rows.read(results)
+    papers = list(dict.fromkeys(row["paper"] for row in table))
     for paper in papers:
         if BLOCK.findall(text).count(paper) != 1:
             raise InputError(
@@ -181,10 +172,69 @@ def rewritten(readme: Path, results: Path) -> str:
             )
 
     def filled(match: re.Match) -> str:
-        mine = [row for row in rows if row["paper"] == match[1]]
+        mine = [row for row in table if row["paper"] == match[1]]
         return f"{BEGIN.format(match[1])}\n\n{block(mine)}\n{END}"
 
     return BLOCK.sub(filled, text)
+
+
+def measured() -> str:
+    """All rows that have a number of ours: a table for README.md."""
+    columns = {
+        "corpus": "corpus",
+        "protocol": "protocol",
+        "paper_UA": "paper UA",
+        "UA": "UA",
+        "UA_sd": "sd",
+        "interval": "95 % interval",
+        "folds": "folds",
+        "seeds": "seeds",
+        "commit": "commit",
+    }
+    lines = [f"| row | {' | '.join(columns.values())} |", f"|---|---|---|{'---:|' * 4}---|---|---|"]
+    for name, row in rows.named().items():
+        if row["UA"]:
+            cells = with_computed(row)
+            lines.append(f"| {name} | {' | '.join(cells[column] for column in columns)} |")
+    return "\n".join(lines)
+
+
+def with_measured(text: str) -> str:
+    """README.md's text with the table of `measured`."""
+    begin = BEGIN.format(MEASURED)
+    if BLOCK.findall(text).count(MEASURED) != 1:
+        raise InputError(f"README.md has no {begin} ... {END}: put the two lines in, once")
+    return BLOCK.sub(lambda _: f"{begin}\n\n{measured()}\n\n{END}", text)
+
+
+def compare(names: list[str], runs: Path) -> str:
+    """Two rows' runs below `runs`, paired: a few sentences."""
+    found = [rows.find(name) for name in names]
+    sides = []
+    for name, row in found:
+        own = summary.runs_of(runs / rows.experiment(row), row["corpus"])
+        if not own:
+            raise InputError(f"{runs} has no complete run of {name}: tools/cross_validate.py --row")
+        sides.append(own)
+    folds = [{run["fold"] for run in own} for own in sides]
+    both = sorted(folds[0] & folds[1])
+    sides = [[run for run in own if run["fold"] in both] for own in sides]
+    if not both:
+        raise InputError("the two rows have no fold in common")
+    predictions = [summary.predictions_of(own) for own in sides]
+    if None in predictions:
+        raise InputError("the folds of such a row have labels of their own: they cannot be pooled")
+    told = summary.compare(*predictions)
+    lines = [f"{name}: UA {ua:.2f}" for (name, _), ua in zip(found, told["UA"], strict=True)]
+    lines += [
+        f"on {told['utterances']} utterances of {told['speakers']} speakers, folds "
+        f"{' '.join(map(str, both))}, pooled, mean over seeds",
+        f"difference {told['difference']:+.2f}, 95 % interval {told['low']:+.2f} to "
+        f"{told['high']:+.2f} when the speakers are drawn again (p {told['p']:.3f})",
+        "McNemar's exact p over utterances, per pair of seeds: "
+        + ", ".join(f"{p:.3f}" for p in told["mcnemar"]),
+    ]
+    return "\n".join(lines)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -193,20 +243,32 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date")
     parser.add_argument("--collect", type=Path, metavar="RUNS", help="the folder of the runs")
+    parser.add_argument("--compare", nargs=2, metavar="ROW", help="rows of RESULTS.csv, by name")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="--compare: the folder of the runs"
+    )
     options = parser.parse_args(words)
     try:
-        for results in sorted(RECIPES.glob("*/RESULTS.csv")):
+        if options.compare:
+            print(compare(options.compare, options.results))
+            return
+        pages = {}
+        for results in rows.files():
             if options.collect:
                 collect(results, options.collect)
             readme = results.with_name("README.md")
-            text = rewritten(readme, results)
-            if text == readme.read_text(encoding="utf-8"):
-                print(f"{readme.parent.name}/{readme.name}: up to date")
+            pages[readme] = rewritten(readme, results)
+        main_page = rows.RECIPES.parent / "README.md"
+        pages[main_page] = with_measured(main_page.read_text(encoding="utf-8"))
+        for page, text in pages.items():
+            name = page.relative_to(rows.RECIPES.parent)
+            if text == page.read_text(encoding="utf-8"):
+                print(f"{name}: up to date")
             elif options.check:
-                raise InputError(f"{readme} is not what {results.name} says: run this with no flag")
+                raise InputError(f"{page} is not what RESULTS.csv says: run this with no flag")
             else:
-                write_atomically(readme, text)
-                print(f"{readme.parent.name}/{readme.name}: rewritten")
+                write_atomically(page, text)
+                print(f"{name}: rewritten")
     except InputError as error:
         print(f"summarize.py: {error}", file=sys.stderr)
         sys.exit(2)
