@@ -166,51 +166,6 @@ def test_plots_refuse_in_one_sentence(runs, capsys, words, sentence):
     assert sentence in capsys.readouterr().err
 
 
-def test_a_row_is_filled_from_its_complete_runs(tmp_path, monkeypatch):
-    summarize = tool("summarize")
-    line = (
-        '{"WA": %s, "UA": %s, "F1": 0, "labels": ["a", "b"], "confusion": %s, "corpus": "ravdess", '
-        '"fold": %d, "seed": %d, "commit": "c%d", "UA_oracle": 88}'
-    )
-    runs = [  # fold, seed, confusion, complete
-        (1, 1, [[3, 1], [0, 4]], True),  # recalls 75, 100
-        (2, 1, [[1, 1], [1, 1]], True),  # recalls 50, 50
-        (1, 2, [[4, 0], [0, 4]], True),
-        (2, 2, [[2, 0], [0, 2]], True),
-        (3, 2, [[0, 4], [4, 0]], False),
-    ]
-    for fold, seed, ((a, b), (c, d)), complete in runs:
-        folder = tmp_path / f"runs/emotion_ravdess/fold{fold}/{seed}"
-        folder.mkdir(parents=True)
-        wa, ua = 100 * (a + d) / (a + b + c + d), 50 * (a / (a + b) + d / (c + d))
-        confusion = [[a, b], [c, d]]
-        (folder / "results.json").write_text(line % (wa, ua, confusion, fold, seed, seed))
-        if complete:
-            (folder / ".complete").touch()
-    header = (
-        "script hparams overrides corpus WA UA UA_sd F1 WA_pooled UA_pooled UA_low UA_high folds seeds commit "
-        "UA_oracle WER"
-    )
-    command = ["recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml"]
-    path = tmp_path / "RESULTS.csv"
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header.split())
-        writer.writerow([*command, "--corpus ravdess", "ravdess", *[""] * 10])
-        writer.writerow([*command, "--variant _other", "ravdess", *[""] * 10])
-    summarize.collect(path, tmp_path / "runs")
-    with open(path, newline="") as file:
-        filled, other = csv.DictReader(file)
-    assert not any(list(other.values())[4:])
-    # UA: seed 1 (87.5 + 50) / 2 = 68.75, seed 2 100; pooled recalls of seed 1: 4/6 and 5/6
-    assert filled["UA"] == f"{(68.75 + 100) / 2:.2f}"
-    assert filled["UA_sd"] == f"{np.std([68.75, 100], ddof=1):.2f}"
-    assert filled["UA_pooled"] == f"{(75 + 100) / 2:.2f}"
-    assert filled["WA_pooled"] == f"{(100 * 9 / 12 + 100) / 2:.2f}"
-    assert (filled["folds"], filled["seeds"], filled["commit"]) == ("1 2", "1 2", "c1 c2")
-    assert (filled["UA_oracle"], filled["WER"]) == ("88.00", "")
-
-
 def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, monkeypatch):
     plot_confusion = tool("plot_confusion")
     for fold, confusion in ((1, [[3, 1], [0, 4]]), (2, [[1, 1], [1, 1]]), (3, [[0, 9], [9, 0]])):
