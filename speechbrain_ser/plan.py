@@ -67,10 +67,11 @@ def add(plan: Plan, script: str, words: Sequence[str]) -> Path:
     for name, phase in settings["phases"].items():
         if Path(phase["best"]).is_dir() or phases.is_hub_id(phase["best"]):
             continue
+        earlier = None
         if "recipe" in phase:
             earlier = phases.command(phase, settings, overrides, Path(script).resolve())
             earlier += phases.run_options(passed)
-        else:
+        if earlier is None or folder_of(earlier) / "best" != Path(phase["best"]):
             earlier = making(phase["best"], settings)
         if missing := [word for word in earlier if word.startswith("PATH_OF_")]:
             corpus = missing[0].removeprefix("PATH_OF_")
@@ -87,6 +88,12 @@ def add(plan: Plan, script: str, words: Sequence[str]) -> Path:
         results=Path(settings["results"]),
     )
     return folder
+
+
+def folder_of(command: Sequence[str]) -> Path:
+    """The folder that a recipe's command fills."""
+    path, tree, *_ = command_line.parse(Path(command[0]), command[1:])
+    return Path(hp.resolve(tree, path)["output_folder"])
 
 
 def making(best: str, settings: Mapping) -> list[str]:

@@ -114,6 +114,16 @@ def test_members_of_a_vote_are_found_among_the_rows(tmp_path):
     assert all(folder.parent.name == "fold2" for folder in runs)
 
 
+def test_a_speaker_network_of_the_same_corpus_is_found_among_the_rows(tmp_path):
+    """The yaml's speaker phase is VoxCeleb1's, and the row names the run of another row."""
+    _, row = rows.find("park2023/extra-small-network/fused-arcface-k4-all-frozen")
+    runs: plan.Plan = {}
+    plan.cross_validation(mini(*rows.command(row), results=tmp_path), [3], None, runs)
+    assert [folder.parents[1].name for folder in runs] == [
+        *("speaker_ravdess", "emotion_ravdess", "fusion_ravdess")
+    ]
+
+
 def test_a_corpus_that_an_earlier_phase_needs_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.delenv("SER_VOXCELEB1", raising=False)
     command = ["recipes/IEMOCAP/train_fusion.py", "hparams/fusion.yaml", "--results", str(tmp_path)]

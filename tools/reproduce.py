@@ -172,7 +172,8 @@ def check(row: Mapping) -> list[str]:
     sizes = {key: preset[key] for key in overrides if key in preset and key in SIZES}
     if "encoder" not in sizes:
         sizes.pop("dim", None)  # it is another network's
-    if isinstance(frozen := overrides.get("frozen"), int):  # blocks, which the small encoder lacks
+    frozen = overrides.get("frozen")
+    if isinstance(frozen, int) and "encoder" in preset:  # blocks, which the small encoder lacks
         sizes["encoder"] = preset["encoder"] | {"num_hidden_layers": frozen}
     again = [word for key, value in sizes.items() for word in (f"--{key}", hp.inline(value))]
     return ["--mini", "True", "--workers", "0", *again]
