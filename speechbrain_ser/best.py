@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import huggingface_hub
-import ruamel.yaml
 import safetensors.torch
 from ruamel.yaml.comments import CommentedMap
 from torch import nn
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser import safety
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json
 from speechbrain_ser.models.encoder import Encoder
@@ -90,15 +90,17 @@ def find(source: str | Path) -> Path:
 
 
 def description(source: str | Path) -> CommentedMap:
-    """The tree of a best/ folder: labels, reader, model."""
+    """The tree of a best/ folder: labels, reader, model.
+
+    Raises InputError for one that does more than name a model, see speechbrain_ser.safety.
+    """
     folder = find(source)
     try:
-        tree = hp.load_tree((folder / HYPERPARAMS).read_text())
-    except ruamel.yaml.YAMLError as error:
-        raise InputError(
-            f"{folder / HYPERPARAMS} is not valid yaml ({' '.join(str(error).split())}): "
-            "export the model again"
-        ) from None
+        text = (folder / HYPERPARAMS).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{folder / HYPERPARAMS} is no text: export the model again") from None
+    safety.check(text, folder / HYPERPARAMS)
+    tree = hp.load_tree(text)
     for key in ("labels", "reader", "model"):
         if key not in tree:
             raise InputError(f"{folder / HYPERPARAMS} lacks {key}: export the model again")
@@ -119,7 +121,9 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
 
 def load(source: str | Path) -> dict:
     """labels, reader and model (weights in, eval mode) of a best/ folder or Hub repository."""
-    parts = hp.build(description(source))
+    tree = description(source)
+    safety.check_weights(find(source) / WEIGHTS, tree)
+    parts = hp.build(tree)
     load_weights(parts["model"], source)
     parts["model"].eval()
     return parts
@@ -128,4 +132,9 @@ def load(source: str | Path) -> dict:
 def trained_on(source: str | Path) -> dict:
     """{corpus: {"speakers", "utterances"}} that the model saw in training and validation."""
     path = find(source) / TRAINED_ON
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError):
+        raise InputError(f"{path} is damaged: train or fetch the model again") from None

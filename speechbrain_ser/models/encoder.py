@@ -244,9 +244,11 @@ class Encoder(nn.Module):
     def describe(self) -> dict:
         """The config as plain values: what `source` may be to build this network anew."""
         config = self.model.config.to_diff_dict() | {"layerdrop": self.layerdrop}
-        dropped = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
+        dropped = ("transformers_version", "architectures", "dtype", "torch_dtype")
         return {"model_type": self.model.config.model_type} | {
-            key: value for key, value in config.items() if key not in dropped
+            key: value
+            for key, value in config.items()
+            if key not in dropped and not key.startswith("_")
         }
 
 
