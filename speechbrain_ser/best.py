@@ -66,15 +66,15 @@ def inline_encoders(node, model: nn.Module):
     return node
 
 
-def find(source: str | Path) -> Path:
-    """A best/ folder: a local one, or a Hub repository's copy.
+def find(source: str | Path, savedir: str | Path | None = None) -> Path:
+    """A best/ folder: a local one, or a Hub repository's copy, in savedir or the Hub's cache.
 
     Raises InputError if there is none, or a file of it is missing.
     """
     folder = Path(source)
     if not folder.is_dir():
         try:
-            folder = Path(huggingface_hub.snapshot_download(str(source)))
+            folder = Path(huggingface_hub.snapshot_download(str(source), local_dir=savedir))
         except Exception as error:  # the network's and the hub's many ways to say no
             reason = str(error).strip().splitlines()[0]
             raise InputError(

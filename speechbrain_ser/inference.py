@@ -1,27 +1,35 @@
 """Named probabilities for audio files, from a trained model."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from torch.nn.utils.rnn import pad_sequence
 
-from speechbrain_ser import best
+from speechbrain_ser import audio, best
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.probe import Probe
 
 logger = logging.getLogger(__name__)
+SILENCE = 1e-4  # of full scale: a window whose samples differ by less has no speech to classify
 
 
 @dataclass(frozen=True)
 class Emotion:
-    """One recording's result: the label, and a probability for each label."""
+    """One recording's result, or a segment's: the label, and a probability for each label.
 
-    label: str
+    start and end are in seconds. Of silence the label is None and there are no probabilities.
+    """
+
+    label: str | None
     probs: dict[str, float]
+    start: float = 0.0
+    end: float = 0.0
 
 
 class EmotionRecognizer(Pretrained):
@@ -35,11 +43,16 @@ class EmotionRecognizer(Pretrained):
     MODULES_NEEDED = ["model"]
 
     @classmethod
-    def from_hparams(cls, source: str | Path, run_opts: dict | None = None) -> "EmotionRecognizer":
+    def from_hparams(
+        cls, source: str | Path, savedir: str | Path | None = None, run_opts: dict | None = None
+    ) -> "EmotionRecognizer":
         """source: a best/ folder or hub id; run_opts: e.g. {"device": "cuda:0"}.
 
-        Raises InputError for a folder that is no model or is broken.
+        savedir : where a Hub repository is kept; None: in huggingface_hub's cache
+
+        Raises InputError for a folder that is no model, is broken, or would do more than classify.
         """
+        source = best.find(source, savedir)
         parts = best.load(source)
         if isinstance(parts["model"], Probe) and parts["model"].is_transductive:
             logger.warning(
@@ -61,23 +74,143 @@ class EmotionRecognizer(Pretrained):
         self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
 
     def classify_file(self, path: str | Path) -> Emotion:
-        """One file, wav or any format that libsndfile reads, any rate, any channels."""
+        """One file, of any format that libsndfile reads, any rate, any channels."""
         return self.classify_files([path])[0]
 
     def classify_files(self, paths: Sequence[str | Path], batch_size: int = 8) -> list[Emotion]:
-        """Any number of files, batched by length; results in the order of the paths."""
-        speech = [self.hparams.reader(path) for path in paths]
-        order = sorted(range(len(speech)), key=lambda i: len(speech[i]))
-        results: dict[int, Emotion] = {}
+        """Any number of files, batched by length; results in the order of the paths.
+
+        A file's result does not depend on the others. Raises InputError for the first bad file.
+        """
+        results = dict(self.each(paths, batch_size))
+        for result in (results[i] for i in range(len(paths))):
+            if isinstance(result, InputError):
+                raise result
+        return [results[i] for i in range(len(paths))]
+
+    def each(
+        self, paths: Sequence[str | Path], batch_size: int = 8
+    ) -> Iterator[tuple[int, Emotion | InputError]]:
+        """Position and result of each file, as they are done, short ones first.
+
+        A bad file's result is the InputError that says what is wrong with it. At most `batch_size`
+        files are in memory at a time.
+        """
+        seconds: dict[int, float] = {}
+        for position, path in enumerate(paths):
+            try:
+                seconds[position] = audio.duration(path)
+            except InputError as error:
+                yield position, error
+        order = sorted(seconds, key=seconds.get)
         for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            lengths = torch.tensor([len(speech[i]) for i in chosen])
-            probs = self.classify_batch(
-                pad_sequence([speech[i] for i in chosen], batch_first=True),
-                lengths / lengths.max(),
+            speech: dict[int, torch.Tensor] = {}
+            for position in order[start : start + batch_size]:
+                try:
+                    speech[position] = self.hparams.reader(paths[position])
+                except InputError as error:
+                    yield position, error
+            for position, probs in zip(speech, self._probs(list(speech.values())), strict=True):
+                yield position, self._name(probs, end=seconds[position])
+
+    def classify_long(
+        self,
+        path: str | Path,
+        window: float = 4.0,
+        hop: float = 1.0,
+        smooth: int = 3,
+        batch_size: int = 8,
+    ) -> list[Emotion]:
+        """A recording of any length -> the segments of one emotion each, in order, without gaps.
+
+        Windows of `window` seconds start every `hop` seconds. Their probabilities are averaged
+        over `smooth` neighbours, each hop of the recording gets those of the windows that hold it,
+        and neighbours with the same label are joined. A silent stretch has the label None. Memory
+        does not grow with the recording, but for the result.
+
+        Raises InputError for a bad file, and for a hop longer than the window.
+        """
+        if not 0 < hop <= window or smooth < 1:
+            raise InputError(
+                f"window {window}, hop {hop}, smooth {smooth}: give 0 < hop <= window, smooth > 0"
             )
-            results |= dict(zip(chosen, map(self._name, probs.tolist()), strict=True))
-        return [results[i] for i in range(len(speech))]
+        seconds = audio.duration(path)
+        found: list[list[float] | None] = []  # of each window
+        waiting: list[torch.Tensor | None] = []
+        for speech in self._windows(path, window, hop):
+            waiting.append(speech)
+            if len(waiting) == batch_size:
+                found += self._probs_or_none(waiting)
+                waiting = []
+        found += self._probs_or_none(waiting)
+        across = max(1, math.ceil(window / hop))  # windows that hold a hop of the recording
+        segments: list[Emotion] = []
+        for step in range(math.ceil(seconds / hop)):
+            held = found[max(0, step - across + 1) : step + 1]
+            near = found[max(0, step - across + 1 - smooth // 2) : step + 1 + smooth // 2]
+            heard = [probs for probs in near if probs is not None]
+            silent = all(probs is None for probs in held)
+            end = min((step + 1) * hop, seconds)
+            _join(segments, self._mean([] if silent else heard, step * hop, end))
+        return segments
+
+    def _windows(
+        self, path: str | Path, window: float, hop: float
+    ) -> Iterator[torch.Tensor | None]:
+        """The prepared speech of each window, read one by one; None of silence."""
+        with soundfile.SoundFile(str(path)) as file:
+            rate, length = file.samplerate, len(file)
+            size, step = round(window * rate), max(1, round(hop * rate))
+            start = 0
+            while True:
+                file.seek(start)
+                samples = torch.from_numpy(
+                    file.read(size, dtype="float32", always_2d=True).T
+                )  # [channel, time]
+                name = f"{path} at {start / rate:.1f} s"
+                if samples.shape[1] < min(size, length - start):
+                    raise InputError(f"{name} breaks off while decoding: fetch it again")
+                quiet = samples.isfinite().all() and samples.max() - samples.min() < SILENCE
+                if quiet or samples.shape[1] < audio.SHORTEST * rate:
+                    yield None
+                else:
+                    yield self.hparams.reader.prepare(samples, rate, name=name)
+                start += step
+                if start - step + size >= length:
+                    return
+
+    def _probs_or_none(self, speech: list[torch.Tensor | None]) -> list[list[float] | None]:
+        heard = iter(self._probs([item for item in speech if item is not None]))
+        return [None if item is None else next(heard) for item in speech]
+
+    def _mean(self, probs: list[list[float]], start: float, end: float) -> Emotion:
+        if not probs:
+            return Emotion(None, {}, start, end)
+        mean = [sum(values) / len(probs) for values in zip(*probs, strict=True)]
+        return self._name(mean, start, end)
+
+    @torch.no_grad()
+    def embed(self, paths: Sequence[str | Path]) -> torch.Tensor:
+        """What the head reads of each file: [file, dim].
+
+        Raises InputError for a bad file, and for a model without one embedding (an ensemble).
+        """
+        model = self.mods.model
+        if not hasattr(model, "embed"):
+            raise InputError(f"a {type(model).__name__} has no embedding of its own")
+        rows = []
+        for path in paths:
+            speech = self.hparams.reader(path).unsqueeze(0).to(self.device)  # [1, time]
+            rows.append(model.embed(speech, torch.ones(1, device=self.device)).cpu())
+        return torch.cat(rows)
+
+    def _probs(self, speech: list[torch.Tensor]) -> list[list[float]]:
+        """Speech of any lengths -> the probabilities of each."""
+        if not speech:
+            return []
+        lengths = torch.tensor([len(item) for item in speech])
+        padded = pad_sequence(speech, batch_first=True)  # [batch, time]
+        return self.classify_batch(padded, lengths / lengths.max()).tolist()
 
     @torch.no_grad()
     def classify_batch(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
@@ -85,6 +218,20 @@ class EmotionRecognizer(Pretrained):
         logits = self.mods.model(speech.to(self.device), lens.to(self.device))
         return self.mods.model.head.probs(logits).cpu()
 
-    def _name(self, probs: list[float]) -> Emotion:
+    def _name(self, probs: list[float], start: float = 0.0, end: float = 0.0) -> Emotion:
         named = dict(zip(self.hparams.labels, probs, strict=True))
-        return Emotion(max(named, key=named.get), named)
+        return Emotion(max(named, key=named.get), named, start, end)
+
+
+def _join(segments: list[Emotion], part: Emotion) -> None:
+    """Put one more behind the segments; with the label of the last, it prolongs that one."""
+    if not segments or segments[-1].label != part.label:
+        segments.append(part)
+        return
+    last = segments[-1]
+    long, more = last.end - last.start, part.end - part.start
+    probs = {
+        label: (last.probs[label] * long + part.probs[label] * more) / (long + more)
+        for label in part.probs
+    }
+    segments[-1] = Emotion(part.label, probs, last.start, part.end)

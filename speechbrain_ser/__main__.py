@@ -1,0 +1,158 @@
+"""Emotions of audio files: python -m speechbrain_ser MODEL FILE...
+
+MODEL is a run's best/ folder or a Hub id. FILE is an audio file, a folder (all audio files in and
+below it) or -, a list of files on standard input. Bad files are named on standard error with the
+reason, the others are done; the status is then 1.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.inference import Emotion, EmotionRecognizer
+
+COLUMNS = ("file", "start", "end", "label")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m speechbrain_ser",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("files", metavar="FILE", nargs="+")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON object per line")
+    form.add_argument("--csv", action="store_true", help="a table with a column per emotion")
+    parser.add_argument("--long", action="store_true", help="segments of long recordings")
+    parser.add_argument("--window", type=float, default=4.0, help="--long: seconds, 4")
+    parser.add_argument("--hop", type=float, default=1.0, help="--long: seconds, 1")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    options = parser.parse_args(words)
+    try:
+        paths = list(files_of(options.files))
+        recognizer = EmotionRecognizer.from_hparams(
+            options.model, run_opts={"device": options.device}
+        )
+        show = show_json if options.json else show_csv if options.csv else show_table
+        bad = show(results(recognizer, paths, options), recognizer.hparams.labels)
+    except InputError as error:
+        print(f"speechbrain_ser: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if bad:
+        print(f"{bad} of {len(paths)} files could not be classified, see above", file=sys.stderr)
+    return int(bool(bad))
+
+
+def files_of(names: Sequence[str]) -> Iterator[str]:
+    """The files that a command line names; InputError for a folder without audio."""
+    endings = {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
+    for name in names:
+        if name == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        elif Path(name).is_dir():
+            found = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
+            if not found:
+                raise InputError(
+                    f"{name} holds no audio files: name a folder of wav, flac, mp3 ..."
+                )
+            yield from map(str, found)
+        else:
+            yield name
+
+
+Result = tuple[str, list[Emotion] | InputError]
+
+
+def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Iterator[Result]:
+    """Each file with its segments, in the order given, with a progress bar."""
+    bar = tqdm(total=len(paths), unit="file", disable=None)
+    if options.long:
+        for path in paths:
+            try:
+                found = recognizer.classify_long(
+                    path, options.window, options.hop, batch_size=options.batch_size
+                )
+            except InputError as error:
+                found = error
+            bar.update()
+            yield path, found
+    else:
+        done: dict[int, list[Emotion] | InputError] = {}
+        given = 0
+        for position, result in recognizer.each(paths, options.batch_size):
+            done[position] = result if isinstance(result, InputError) else [result]
+            bar.update()
+            while given in done:
+                yield paths[given], done.pop(given)
+                given += 1
+    bar.close()
+
+
+def show_json(found: Iterator[Result], labels: Sequence[str]) -> int:
+    """A line per segment; returns how many files were bad."""
+    bad = 0
+    for path, result in found:
+        if isinstance(result, InputError):
+            bad += tell(result)
+            continue
+        for emotion in result:
+            facts = {"file": path, "start": emotion.start, "end": emotion.end}
+            print(json.dumps(facts | {"label": emotion.label, "probs": emotion.probs}))
+    return bad
+
+
+def show_csv(found: Iterator[Result], labels: Sequence[str]) -> int:
+    """A row per segment; returns how many files were bad."""
+    bad = 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*COLUMNS, *labels])
+    for path, result in found:
+        if isinstance(result, InputError):
+            bad += tell(result)
+            continue
+        for emotion in result:
+            times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
+            probs = [emotion.probs.get(label, "") for label in labels]
+            writer.writerow([path, *times, emotion.label or "", *probs])
+    return bad
+
+
+def show_table(found: Iterator[Result], labels: Sequence[str]) -> int:
+    """Columns for a reader; returns how many files were bad."""
+    bad = 0
+    wide = max(map(len, [*labels, "label"]))
+    print("  ".join(["  start", "    end", "label".ljust(wide), *labels, "file"]))
+    for path, result in found:
+        if isinstance(result, InputError):
+            bad += tell(result)
+            continue
+        for emotion in result:
+            times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
+            probs = [
+                (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(label))
+                for label in labels
+            ]
+            tqdm.write("  ".join([*times, (emotion.label or "-").ljust(wide), *probs, path]))
+    return bad
+
+
+def tell(error: InputError) -> int:
+    """Say what is wrong with a file; 1, to be counted."""
+    tqdm.write(f"speechbrain_ser: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Emotions of files, long recordings and command lines."""
+
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import __main__ as command
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.inference import Emotion
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def best(runs):
+    return runs / "emotion/fold1/1000/best"
+
+
+@pytest.fixture(scope="module")
+def recognizer(best):
+    return EmotionRecognizer.from_hparams(best)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Eleven recordings of different lengths, rates, channels and formats."""
+    chance = np.random.default_rng(0)
+    paths = []
+    for number in range(11):
+        rate = (8_000, 16_000, 44_100)[number % 3]
+        samples = 0.1 * chance.standard_normal((int(rate * chance.uniform(0.3, 5)), 1 + number % 2))
+        path = tmp_path / f"{number:02d}.{('wav', 'flac', 'ogg', 'mp3')[number % 4]}"
+        soundfile.write(path, samples, rate)
+        paths.append(path)
+    return paths
+
+
+def test_a_file_s_result_does_not_depend_on_the_others(recognizer, files):
+    together = recognizer.classify_files(files, batch_size=4)
+    for path, emotion in zip(files, together, strict=True):
+        alone = recognizer.classify_file(path)
+        assert emotion.label == alone.label == max(alone.probs, key=alone.probs.get)
+        assert emotion.probs == pytest.approx(alone.probs, abs=1e-5)
+        assert sum(emotion.probs.values()) == pytest.approx(1, abs=1e-5)
+        info = soundfile.info(path)
+        assert (emotion.start, emotion.end) == (0, pytest.approx(info.frames / info.samplerate))
+
+
+def test_a_bad_file_does_not_lose_the_others(recognizer, files, tmp_path):
+    (tmp_path / "text.wav").write_text("no audio")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    paths = [files[0], tmp_path / "text.wav", tmp_path / "silent.wav", tmp_path / "absent.wav"]
+    found = dict(recognizer.each([*paths, files[1]], batch_size=2))
+    assert isinstance(found[0], Emotion) and isinstance(found[4], Emotion)
+    for position, words in ((1, "not an audio file"), (2, "silent"), (3, "no such file")):
+        assert isinstance(found[position], InputError) and words in str(found[position])
+    with pytest.raises(InputError, match="text.wav"):
+        recognizer.classify_files([*paths, files[1]])
+    assert recognizer.classify_files([]) == []
+
+
+def test_embeddings_are_what_the_head_reads(recognizer, files):
+    model = recognizer.mods.model
+    embedding = recognizer.embed(files[:3])
+    assert embedding.shape == (3, 16)
+    with torch.no_grad():
+        probs = model.head.probs(model.head(embedding))
+    expected = [list(emotion.probs.values()) for emotion in recognizer.classify_files(files[:3])]
+    torch.testing.assert_close(probs, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_an_ensemble_has_no_embedding(recognizer, files, monkeypatch):
+    monkeypatch.setattr(recognizer.mods, "model", torch.nn.Identity())
+    with pytest.raises(InputError, match="a Identity has no embedding of its own"):
+        recognizer.embed(files[:1])
+
+
+class Loudness(EmotionRecognizer):
+    """Names a window by its loudness, so that the right segments are known."""
+
+    def __init__(self, reader, labels=("quiet", "loud")):
+        self.hparams = type("H", (), {"reader": staticmethod(reader), "labels": labels})()
+        self.hparams.reader = reader
+        self.most = 0
+
+    def classify_batch(self, speech, lens):
+        self.most = max(self.most, speech.numel())
+        loud = (speech.abs().mean(dim=1) > 0.1).float()
+        return torch.stack([1 - loud, loud], dim=1)
+
+
+@pytest.fixture
+def loudness(recognizer):
+    return Loudness(recognizer.hparams.reader)
+
+
+def noise(*parts: tuple[float, float]) -> np.ndarray:
+    """(seconds, amplitude) ... -> uniform noise."""
+    chance = np.random.default_rng(0)
+    return np.concatenate([a * chance.uniform(-1, 1, int(s * RATE)) for s, a in parts])
+
+
+def test_segments_of_a_long_recording(loudness, tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, noise((10, 0.1), (10, 0.9), (8, 0.0), (6.5, 0.1)), RATE, "FLOAT")
+    found = loudness.classify_long(path, window=2, hop=0.5, smooth=1)
+    assert [segment.label for segment in found] == ["quiet", "loud", None, "quiet"]
+    assert found[0].start == 0 and found[-1].end == pytest.approx(34.5)
+    for before, after in zip(found, found[1:], strict=False):
+        assert before.end == after.start  # without gaps
+    for segment, end in zip(found, (10, 20, 28), strict=False):
+        assert segment.end == pytest.approx(end, abs=2)  # a window
+    assert found[2].probs == {}
+    smoothed = loudness.classify_long(path, window=2, hop=0.5, smooth=5)
+    assert [segment.label for segment in smoothed] == ["quiet", "loud", None, "quiet"]
+
+
+def test_a_flicker_is_smoothed_away(loudness, tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, noise((5, 0.1), (1, 0.9), (5, 0.1)), RATE, "FLOAT")
+    assert len(loudness.classify_long(path, window=1, hop=1, smooth=1)) == 3
+    assert len(loudness.classify_long(path, window=1, hop=1, smooth=3)) == 1
+
+
+def test_memory_does_not_grow_with_the_recording(loudness, tmp_path):
+    found = []
+    for seconds in (20, 200):
+        path = tmp_path / f"{seconds}.wav"
+        soundfile.write(path, noise((seconds, 0.1)), RATE)
+        loudness.most = 0
+        (segment,) = loudness.classify_long(path, window=4, hop=2, batch_size=3)
+        assert segment.end == seconds
+        found.append(loudness.most)
+    assert found[0] == found[1] == 3 * 4 * RATE
+
+
+@pytest.mark.parametrize("seconds", [0.5, 4.0, 4.01, 7.3])
+def test_short_and_odd_lengths_are_covered(loudness, tmp_path, seconds):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, noise((seconds, 0.1)), RATE)
+    (segment,) = loudness.classify_long(path)
+    assert (segment.start, segment.end) == (0, pytest.approx(seconds))
+    assert segment.probs == {"quiet": 1, "loud": 0}
+
+
+def test_long_recordings_refuse_in_one_sentence(loudness, tmp_path):
+    path = tmp_path / "x.wav"
+    samples = noise((9, 0.1))
+    samples[7 * RATE] = np.nan
+    soundfile.write(path, samples, RATE, "FLOAT")
+    with pytest.raises(InputError, match=r"x.wav at 4.0 s holds NaN"):
+        loudness.classify_long(path)
+    with pytest.raises(InputError, match="give 0 < hop <= window"):
+        loudness.classify_long(path, window=1, hop=2)
+    with pytest.raises(InputError, match="no such file"):
+        loudness.classify_long(tmp_path / "absent.wav")
+
+
+def test_the_command_line_names_every_file_and_every_fault(best, files, tmp_path, capsys):
+    (tmp_path / "broken.wav").write_bytes(files[0].read_bytes()[:60])
+    assert command.main([str(best), str(tmp_path), "--json"]) == 1
+    said = capsys.readouterr()
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["file"] for line in lines] == [str(path) for path in files]
+    assert "broken.wav" in said.err and "1 of 12 files could not be classified" in said.err
+    expected = EmotionRecognizer.from_hparams(best).classify_files(files)
+    for line, emotion in zip(lines, expected, strict=True):
+        assert line["label"] == emotion.label
+        assert line["probs"] == pytest.approx(emotion.probs, abs=1e-5)
+
+
+def test_a_list_from_standard_input_and_a_csv(best, files, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(str, files[:3])) + "\n\n"))
+    assert command.main([str(best), "--csv", "-"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == [str(path) for path in files[:3]]
+    assert list(rows[0]) == ["file", "start", "end", "label", "angry", "happy", "sad", "neutral"]
+    assert sum(float(rows[0][label]) for label in list(rows[0])[4:]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_table_and_segments(best, files, capsys):
+    assert command.main([str(best), str(files[0])]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["start", "end", "label"] and line.endswith(str(files[0]))
+    assert command.main([str(best), "--long", "--window", "1", "--hop", "0.5", str(files[1])]) == 0
+    assert str(files[1]) in capsys.readouterr().out
+
+
+def test_the_command_line_refuses_in_one_sentence(best, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for words, sentence in (
+        ([str(tmp_path / "nowhere"), "x.wav"], "neither a local model folder nor a Hub"),
+        ([str(best), str(tmp_path / "empty")], "holds no audio files"),
+    ):
+        assert command.main(words) == 2
+        assert sentence in capsys.readouterr().err
