@@ -44,6 +44,9 @@ def export(
     (temporary / RESULTS).write_text(as_json(results))
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(weights, temporary / WEIGHTS)
+    shutil.copymode(
+        temporary / HYPERPARAMS, temporary / WEIGHTS
+    )  # it is written for its owner only
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
 

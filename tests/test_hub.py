@@ -1,0 +1,115 @@
+"""Sharing a model: the card, the check before, the upload, and loading what was uploaded."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import huggingface_hub
+import pytest
+import safetensors.torch
+from conftest import ROOT
+from hub_server import Hub
+from test_tools import tool
+
+from speechbrain_ser import EmotionRecognizer
+
+
+@pytest.fixture(scope="module")
+def push():
+    return tool("push_to_hub")
+
+
+@pytest.fixture(scope="module")
+def run(runs):
+    return runs / "emotion/fold1/1000"
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    server = Hub()
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    made = huggingface_hub.HfApi(endpoint=server.address, token="hf_test")
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: made)
+    yield server
+    server.shutdown()
+
+
+def test_an_exported_folder_is_complete_and_says_what_it_is(push, run, tmp_path, capsys):
+    folder = tmp_path / "shared"
+    assert push.main([str(run), "--export", str(folder)]) == 0
+    assert "probabilities differ by" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("README.md", "config.json", "hyperparams.yaml", "model.safetensors"),
+        *("results.json", "trained_on.json"),
+    ]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {"0": "angry", "1": "happy", "2": "sad", "3": "neutral"}
+    results = json.loads((run / "results.json").read_text())
+    card = huggingface_hub.ModelCard.load(folder / "README.md")
+    found = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    expected = {"accuracy": results["WA"], "recall": results["UA"], "f1": results["F1"]}
+    assert found == pytest.approx(expected, abs=0.005)
+    assert {result.dataset_type for result in card.data.eval_results} == {"mini-iemocap"}
+    assert "A trial on synthesised speech" in card.text and results["protocol"] in card.text
+    assert "Park et al. 2023" in card.text and "388 utterances of 8 speakers" in card.text
+    assert push.main([str(run), "--export", str(folder)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_an_uploaded_model_loads_from_the_hub(push, run, hub, tmp_path, capsys):
+    assert push.main([str(run), "--repo", "user/name", "--private"]) == 0
+    assert f"{hub.address}/user/name" in capsys.readouterr().out
+    (created,) = hub.created
+    assert (created["organization"], created["name"]) == ("user", "name")
+    assert "private" in json.dumps(created)
+    assert len(hub.files) - (".gitattributes" in hub.files) == 6
+    assert hub.files["model.safetensors"] == (run / "best/model.safetensors").read_bytes()
+    assert any(path.startswith("/lfs/") for path in hub.log)
+    manifest = json.loads((run / "manifest.json").read_text())
+    wav = next(iter(manifest.values()))["wav"]
+    environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-m", "speechbrain_ser", "user/name", "--json", wav]
+    said = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stderr
+    local = EmotionRecognizer.from_hparams(run / "best").classify_file(wav)
+    assert json.loads(said.stdout)["probs"] == pytest.approx(local.probs, abs=1e-5)
+
+
+def test_a_hub_that_refuses_is_a_sentence(push, run, hub, capsys):
+    hub.refuse = True
+    assert push.main([str(run), "--repo", "user/name"]) == 2
+    assert "the Hub did not take user/name" in capsys.readouterr().err
+    assert hub.files == {}
+
+
+def test_a_model_that_answers_otherwise_is_not_uploaded(push, run, hub, tmp_path, capsys):
+    changed = tmp_path / "run"
+    shutil.copytree(run, changed, ignore=shutil.ignore_patterns("save"))
+    weights = safetensors.torch.load_file(run / "best/model.safetensors")
+    name = next(name for name in weights if name.startswith("head"))
+    safetensors.torch.save_file(
+        weights | {name: weights[name] + 0.1}, changed / "best/model.safetensors"
+    )
+    assert push.main([str(changed), "--repo", "user/name"]) == 2
+    assert "so it is not uploaded" in capsys.readouterr().err
+    assert hub.created == [] and hub.files == {}
+
+
+def test_what_cannot_be_shared_is_refused(push, run, tmp_path, capsys):
+    assert push.main([str(run)]) == 2
+    assert "give --repo user/name to upload, or --export" in capsys.readouterr().err
+    assert push.main([str(tmp_path), "--export", str(tmp_path / "x")]) == 2
+    assert "holds no complete run" in capsys.readouterr().err
+    gone = tmp_path / "run"
+    shutil.copytree(run, gone, ignore=shutil.ignore_patterns("save"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    for entry in manifest.values():
+        entry["wav"] = "/nowhere.wav"
+    (gone / "manifest.json").write_text(json.dumps(manifest))
+    assert push.main([str(gone), "--export", str(tmp_path / "y")]) == 2
+    assert "92 of 92 test files are gone (/nowhere.wav ...)" in capsys.readouterr().err
