@@ -36,11 +36,11 @@ setup(
         "mini": ["espeakng-loader"],  # GPL-3.0: only to synthesise the mini corpora
         "egemaps": ["opensmile>=2.5,<3"],  # free for research, not for commercial products
         "loggers": ["tensorboard", "wandb"],
-        "ray": ["ray>=2.9"],
+        "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"),
-            *("ray>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
+            *("ray[data]>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
         ],
     },
     classifiers=[

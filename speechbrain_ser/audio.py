@@ -13,6 +13,9 @@ from speechbrain_ser.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every encoder in this package
 STREAMED = 0xFFFFFFFF  # bytes: a wav written to a pipe promises this, and is whole
+MOST_HERTZ, MOST_CHANNELS = 1_000_000, 64  # beyond them a header is broken
+BLOCK = 1 << 22  # samples decoded at a time: a broken header may promise billions
+LARGEST_KERNEL = 400_000_000  # weights of a resampling filter, 1.6 GB
 SHORTEST = 0.025  # seconds: the receptive field of one wav2vec 2.0 frame
 
 
@@ -35,9 +38,30 @@ def duration(path: str | Path) -> float:
     promised = re.search(r"^data : (\d+) \(should be", info.extra_info, flags=re.MULTILINE)
     if promised and int(promised[1]) < STREAMED:
         raise InputError(f"{path} is truncated: its header promises more audio, fetch it again")
+    if info.samplerate > MOST_HERTZ or info.channels > MOST_CHANNELS:
+        raise InputError(
+            f"{path} claims {info.channels} channels at {info.samplerate} Hz: its header is "
+            "broken, fetch it again"
+        )
     if info.frames == 0:
         raise InputError(f"{path} holds no audio (0 samples): remove it or fetch it again")
     return info.frames / info.samplerate
+
+
+def decode(path: str | Path) -> tuple[torch.Tensor, int]:
+    """path -> samples [time, channel], and their rate in Hz.
+
+    Raises InputError for a file that breaks off.
+    """
+    blocks = []
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            frames = max(1, BLOCK // file.channels)
+            while len(block := file.read(frames, dtype="float32", always_2d=True)):
+                blocks.append(torch.from_numpy(block))
+            return torch.cat(blocks or [torch.zeros(0, file.channels)]), file.samplerate
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise InputError(f"{path} breaks off while decoding ({error}): fetch it again") from None
 
 
 def standardise(speech: torch.Tensor) -> torch.Tensor:
@@ -93,18 +117,13 @@ class SpeechReader:
     def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
         """The speech of one file, [time]; `training` chooses between the two windows."""
         seconds = duration(path)
-        try:
-            samples, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise InputError(
-                f"{path} breaks off while decoding ({error}): fetch it again"
-            ) from None
+        samples, sample_rate = decode(path)
         if len(samples) != round(seconds * sample_rate):
             raise InputError(
                 f"{path} is truncated: its header promises {seconds:.2f} s and "
                 f"{len(samples) / sample_rate:.2f} s are there, fetch it again"
             )
-        return self.prepare(torch.from_numpy(samples.T), sample_rate, training, name=str(path))
+        return self.prepare(samples.T, sample_rate, training, name=str(path))
 
     def prepare(
         self,
@@ -119,6 +138,12 @@ class SpeechReader:
             raise InputError(f"{name} holds NaN or infinite samples: export it again")
         if speech.numel() and speech.min() == speech.max():
             raise InputError(f"{name} is silent (every sample is the same): remove it")
+        common = math.gcd(sample_rate, self.sample_rate)
+        if sample_rate // common * (self.sample_rate // common) > LARGEST_KERNEL:
+            raise InputError(
+                f"{name} has {sample_rate} Hz, which have no small ratio to {self.sample_rate}: "
+                "resample it with another program"
+            )
         if sample_rate != self.sample_rate:
             speech = torchaudio.functional.resample(speech, sample_rate, self.sample_rate)
         if len(speech) < SHORTEST * self.sample_rate:

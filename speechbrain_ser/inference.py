@@ -2,7 +2,9 @@
 
 import logging
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,12 +91,12 @@ class EmotionRecognizer(Pretrained):
         return [results[i] for i in range(len(paths))]
 
     def each(
-        self, paths: Sequence[str | Path], batch_size: int = 8
+        self, paths: Sequence[str | Path], batch_size: int = 8, readers: int = 1
     ) -> Iterator[tuple[int, Emotion | InputError]]:
         """Position and result of each file, as they are done, short ones first.
 
-        A bad file's result is the InputError that says what is wrong with it. At most `batch_size`
-        files are in memory at a time.
+        A bad file's result is the InputError that says what is wrong with it. `readers` threads
+        read the next batches while one is classified: three batches are in memory, not more.
         """
         seconds: dict[int, float] = {}
         for position, path in enumerate(paths):
@@ -103,15 +105,30 @@ class EmotionRecognizer(Pretrained):
             except InputError as error:
                 yield position, error
         order = sorted(seconds, key=seconds.get)
-        for start in range(0, len(order), batch_size):
-            speech: dict[int, torch.Tensor] = {}
-            for position in order[start : start + batch_size]:
-                try:
-                    speech[position] = self.hparams.reader(paths[position])
-                except InputError as error:
-                    yield position, error
-            for position, probs in zip(speech, self._probs(list(speech.values())), strict=True):
-                yield position, self._name(probs, end=seconds[position])
+        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        with ThreadPoolExecutor(readers) as pool:
+            ahead: deque = deque()
+            for number in range(len(batches) + 2):
+                if number < len(batches):
+                    read = [pool.submit(self._read, paths[i]) for i in batches[number]]
+                    ahead.append((batches[number], read))
+                if number < 2 or not ahead:
+                    continue
+                batch, read = ahead.popleft()
+                speech = dict(zip(batch, (future.result() for future in read), strict=True))
+                bad = {i: item for i, item in speech.items() if isinstance(item, InputError)}
+                yield from bad.items()
+                good = [i for i in batch if i not in bad]
+                for position, probs in zip(
+                    good, self._probs([speech[i] for i in good]), strict=True
+                ):
+                    yield position, self._name(probs, end=seconds[position])
+
+    def _read(self, path: str | Path) -> torch.Tensor | InputError:
+        try:
+            return self.hparams.reader(path)
+        except InputError as error:
+            return error
 
     def classify_long(
         self,

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_ser import audio
 from speechbrain_ser.audio import SAMPLE_RATE, SpeechReader, duration
 from speechbrain_ser.errors import InputError
 
@@ -309,3 +310,31 @@ def test_a_wav_written_to_a_pipe_is_whole(tmp_path):
     content[start : start + 4] = b"\xff" * 4  # its writer could not go back to fill in the size
     path.write_bytes(content)
     assert len(SpeechReader()(path)) == SAMPLE_RATE
+
+
+def test_a_header_that_cannot_be_true_is_refused_without_taking_its_memory(tmp_path):
+    """Rate, channels or length of a wav header, written over."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).standard_normal(2000) * 0.1, 16_000)
+    whole = path.read_bytes()
+    for offset, value, message in (
+        (24, 2**31 - 1, "claims 1 channels at 2147483647 Hz: its header is broken"),
+        (24, 44_101, "has 44101 Hz, which have no small ratio to 16000"),
+        (40, 2**31 - 2, "truncated"),
+    ):
+        data = bytearray(whole)
+        data[offset : offset + 4] = value.to_bytes(4, "little")
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=message):
+            SpeechReader()(path)
+
+
+def test_blocks_of_decoding_are_the_whole_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.flac"
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 2)).astype("float32")
+    soundfile.write(path, samples, 16_000)
+    expected, _ = soundfile.read(path, dtype="float32")
+    monkeypatch.setattr(audio, "BLOCK", 999)
+    decoded, rate = audio.decode(path)
+    assert rate == 16_000
+    assert torch.equal(decoded, torch.from_numpy(expected))

@@ -163,6 +163,47 @@ def test_long_recordings_refuse_in_one_sentence(loudness, tmp_path):
         loudness.classify_long(tmp_path / "absent.wav")
 
 
+KINDS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "w64", "caf")
+
+
+def spoiled(whole: bytes, how: int, chance: np.random.Generator) -> bytes:
+    """A file cut, partly zeroed, with random bytes, or with a random header."""
+    data = bytearray(whole)
+    start = int(chance.integers(len(data)))
+    if how == 0:
+        return bytes(data[:start])
+    if how == 1:
+        data[start : start + 400] = bytes(len(data[start : start + 400]))
+    elif how == 2:
+        for position in chance.integers(len(data), size=20):
+            data[position] = chance.integers(256)
+    else:
+        data[:44] = chance.bytes(44)
+    return bytes(data)
+
+
+def test_a_thousand_spoiled_files_lose_nothing(loudness, tmp_path):
+    """Each gets a result or a sentence with its name; no other exception, none missing."""
+    chance = np.random.default_rng(0)
+    samples = 0.1 * chance.standard_normal(3000)
+    paths = []
+    for kind in KINDS:
+        soundfile.write(tmp_path / f"whole.{kind}", samples, RATE)
+        whole = (tmp_path / f"whole.{kind}").read_bytes()
+        for number in range(125):
+            path = tmp_path / f"{number:03d}.{kind}"
+            path.write_bytes(spoiled(whole, number % 4, chance))
+            paths.append(path)
+    found = dict(loudness.each(paths, batch_size=8))
+    assert sorted(found) == list(range(1000))
+    bad = {paths[i]: str(result) for i, result in found.items() if isinstance(result, InputError)}
+    assert all(str(path) in sentence and len(sentence) < 500 for path, sentence in bad.items())
+    # a wav with a random header, or cut, is never taken for whole
+    assert all(path in bad for path in paths if path.suffix == ".wav" and int(path.stem) % 4 == 3)
+    assert 300 < len(bad) < 1000
+    assert loudness.classify_file(tmp_path / "whole.flac").label == "quiet"
+
+
 def test_the_command_line_names_every_file_and_every_fault(best, files, tmp_path, capsys):
     (tmp_path / "broken.wav").write_bytes(files[0].read_bytes()[:60])
     assert command.main([str(best), str(tmp_path), "--json"]) == 1

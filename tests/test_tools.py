@@ -219,3 +219,15 @@ def test_knn_times_its_searches(capsys):
     header, *rows = table(capsys.readouterr().out)
     assert [row[0] for row in rows] == ["200", "300"]
     assert all(float(cell) > 0 for row in rows for cell in row[1:])
+
+
+def test_inference_times_files_beside_speechbrain_s_loop(capsys):
+    benchmark.main(["inference", "--small", "--recordings", "5", "--batch_sizes", "1", "3"])
+    header, *rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [
+        *("SpeechBrain's loop", "classify_files, batch 1", "classify_files, batch 3")
+    ]
+    slowest = float(rows[0][1])
+    for _, seconds, rate, _, ratio in rows:
+        assert float(rate) == pytest.approx(5 / float(seconds), rel=0.2)
+        assert float(ratio) == pytest.approx(slowest / float(seconds), rel=0.2)

@@ -5,6 +5,7 @@
     python tools/benchmark.py probe                        about four minutes on 2 cores
     python tools/benchmark.py augment                      about five minutes on 2 cores
     python tools/benchmark.py knn                          a minute, and 8 GB of memory
+    python tools/benchmark.py inference                    about four minutes on 2 cores
 
 Each prints a table; those in BENCHMARKS.md were made so. WHAT --help says more.
 """
@@ -12,11 +13,17 @@ Each prints a table; those in BENCHMARKS.md were made so. WHAT --help says more.
 import argparse
 import sys
 
-from benchmarks import augment, knn, latency, probe
+from benchmarks import augment, inference, knn, latency, probe
 
 from speechbrain_ser.errors import InputError
 
-BENCHMARKS = {"latency": latency, "probe": probe, "augment": augment, "knn": knn}
+BENCHMARKS = {
+    "latency": latency,
+    "probe": probe,
+    "augment": augment,
+    "knn": knn,
+    "inference": inference,
+}
 
 
 def parser() -> argparse.ArgumentParser:

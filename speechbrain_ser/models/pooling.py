@@ -37,6 +37,19 @@ class MeanPooling(nn.Module):
         return valid_mean(frames, valid)
 
 
+class NormalisedMeanPooling(MeanPooling):
+    """The mean over an item's valid frames, once all its values have mean 0 and variance 1.
+
+    SpeechBrain's wav2vec2 with output_norm, here over valid frames alone.
+    """
+
+    def pool(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        count = valid.sum(dim=(1, 2), keepdim=True) * frames.shape[2]
+        mean = (frames * valid).sum(dim=(1, 2), keepdim=True) / count  # [batch, 1, 1]
+        variance = ((frames - mean).square() * valid).sum(dim=(1, 2), keepdim=True) / count
+        return valid_mean((frames - mean) / (variance + 1e-5).sqrt(), valid)
+
+
 class SumPooling(MeanPooling):
     """The sum over an item's valid frames; see MeanPooling."""
 

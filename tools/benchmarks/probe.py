@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> None:
                     "plateau": 0,
                     "plateau_factor": 1,
                     "augment": None,
+                    "logger": None,
                     "seed": 0,
                 },
                 run_opts={"device": str(device), "max_grad_norm": float("inf")},

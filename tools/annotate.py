@@ -1,0 +1,113 @@
+"""The emotions of a large collection of recordings.
+
+python tools/annotate.py results/fusion/fold1/1000/best recordings/ --out parts/
+python tools/annotate.py user/model files.txt --out parts/ --device cuda:0 --readers 8
+python tools/annotate.py user/model files.txt --out parts/ --launcher ray --workers 16
+
+COLLECTION is a folder, all audio files in and below it, or a text file with a path per line. Each
+shard of files becomes one part-NNNNNN.jsonl in --out, a line per file: label, probabilities and
+seconds, or the error of a bad file. A part is whole or not there; the same command again does what
+is missing. With Ray Data (pip install -e '.[ray]') the workers of a cluster share the work; its
+machines share the file system.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_ser import annotation, launchers
+from speechbrain_ser.__main__ import files_of
+from speechbrain_ser.errors import InputError
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", metavar="MODEL", help="a best/ folder or a Hub id")
+    parser.add_argument("collection", metavar="COLLECTION", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the parts")
+    parser.add_argument("--shard_size", type=int, default=1000, help="files per part")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--readers", type=int, default=2, help="threads that read audio ahead")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    parser.add_argument("--launcher", choices=("local", "ray"), default="local")
+    parser.add_argument("--address", default="auto", help="ray: of the cluster")
+    parser.add_argument("--workers", type=int, default=1, help="ray: models at a time")
+    options = parser.parse_args(words)
+    began = time.monotonic()
+    try:
+        paths = listed(options.collection)
+        missing = annotation.begin(options.out, options.model, paths, options.shard_size)
+        print(f"{len(paths)} files; {len(missing)} parts to do in {options.out}")
+        work = on_ray if options.launcher == "ray" else here
+        files = bad = 0
+        bar = tqdm(total=len(missing), unit="part", disable=None)
+        for done in work(missing, options):
+            files, bad = files + done["files"], bad + done["bad"]
+            bar.update()
+        bar.close()
+    except InputError as error:
+        print(f"annotate.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nannotate.py: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    seconds = time.monotonic() - began
+    print(
+        f"{files} files in {seconds:.0f} s, {files / seconds:.1f} per second; {bad} of them are bad"
+    )
+    if bad:
+        print(f"their reasons: grep -h '\"error\"' {options.out}/part-*.jsonl")
+    return 0
+
+
+def listed(collection: Path) -> list[str]:
+    """The files of a folder, or of a list; InputError if there is neither."""
+    if collection.is_dir():
+        return list(files_of([str(collection)]))
+    if not collection.is_file():
+        raise InputError(f"{collection} is neither a folder nor a list of files")
+    try:
+        lines = collection.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{collection} is no text: give a file with a path per line") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def arguments(options: argparse.Namespace) -> tuple:
+    out = str(options.out.resolve())
+    return options.model, out, options.batch_size, options.readers, options.device
+
+
+def here(shards: list[int], options: argparse.Namespace):
+    """The shards, one after the other, in this process."""
+    if shards:
+        annotator = annotation.Annotator(*arguments(options))
+        yield from (annotator({"item": shard}) for shard in shards)
+
+
+def on_ray(shards: list[int], options: argparse.Namespace):
+    """The shards, by Ray Data on a cluster."""
+    launchers.Ray(options.address)
+    import ray.data
+
+    if shards:
+        yield from (
+            ray.data.from_items(shards, override_num_blocks=len(shards))
+            .map(
+                annotation.Annotator,
+                fn_constructor_args=arguments(options),
+                concurrency=options.workers,
+                num_gpus=1 if options.device != "cpu" else 0,
+            )
+            .iter_rows()
+        )
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

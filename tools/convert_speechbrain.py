@@ -1,0 +1,161 @@
+"""SpeechBrain's own emotion models in this package's form, without their custom code.
+
+python tools/convert_speechbrain.py speechbrain/emotion-recognition-wav2vec2-IEMOCAP converted/
+python tools/convert_speechbrain.py FOLDER converted/ --encoder CONFIG_FOLDER
+
+Their repositories hold hyperparams.yaml, wav2vec2.ckpt, model.ckpt and label_encoder.txt, and need
+a custom_interface.py to run. Here the yaml is read as text and the checkpoints as tensors alone;
+the result is a model folder for EmotionRecognizer. The encoder's config comes from the Hub id in
+the yaml, or from --encoder.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import huggingface_hub
+import safetensors.torch
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor
+
+from speechbrain_ser import best
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+FILES = ("hyperparams.yaml", "wav2vec2.ckpt", "model.ckpt", "label_encoder.txt")
+NAMES = {"neu": "neutral", "ang": "angry", "hap": "happy", "sad": "sad", "exc": "excited"}
+TREE = """
+reader: !new:speechbrain_ser.audio.SpeechReader
+  normalise: {normalise}
+model: !new:speechbrain_ser.models.classifier.Classifier
+  encoder: !new:speechbrain_ser.models.encoder.Encoder
+    source: {source}
+    frozen: all
+  pooling: !new:speechbrain_ser.models.pooling.{pooling}
+    dim: {dim}
+  head: !new:speechbrain_ser.models.heads.LinearHead
+    dim: {dim}
+    labels: [{labels}]
+"""
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="a folder, or a Hub id")
+    parser.add_argument("folder", type=Path, help="where the model folder is written")
+    parser.add_argument("--encoder", help="a folder or Hub id with the encoder's configs")
+    options = parser.parse_args(words)
+    try:
+        convert(found(options.source), options.folder, options.encoder)
+    except InputError as error:
+        print(f"convert_speechbrain.py: {error}", file=sys.stderr)
+        return 2
+    print(f"model: {options.folder}")
+    return 0
+
+
+def found(source: str) -> Path:
+    """The folder with SpeechBrain's files; InputError if one is missing."""
+    folder = Path(source)
+    if not folder.is_dir():
+        try:
+            folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=list(FILES)))
+        except Exception as error:  # the network's and the hub's many ways to say no
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{source} is no folder and cannot be fetched ({reason})") from None
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} has no {name}: it is no SpeechBrain emotion model")
+    return folder
+
+
+def convert(source: Path, folder: Path, encoder: str | None) -> None:
+    """Write the model folder; InputError for another architecture or broken files."""
+    if folder.exists():
+        raise InputError(f"{folder} is there already: name a new folder")
+    tree = hp.load_tree((source / "hyperparams.yaml").read_text(encoding="utf-8"))
+    lobe = tree.get("wav2vec2")
+    if not isinstance(lobe, dict) or "source" not in lobe:
+        raise InputError(f"{source / 'hyperparams.yaml'} describes no wav2vec2 with a source")
+    encoder = encoder or text_of(tree, lobe["source"])
+    weights = stripped(tensors(source / "wav2vec2.ckpt"), "model.")
+    (linear,) = tensors(source / "model.ckpt").values() or [None]
+    labels = labels_of(source / "label_encoder.txt")
+    if linear.dim() != 2 or len(linear) != len(labels):
+        raise InputError(
+            f"{source / 'model.ckpt'} holds {tuple(linear.shape)} and there are {len(labels)} "
+            "labels: only one linear layer without bias is converted"
+        )
+    try:
+        config = AutoConfig.from_pretrained(encoder)
+        normalise = AutoFeatureExtractor.from_pretrained(encoder).do_normalize
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the encoder's config cannot be had from {encoder} ({reason}): give --encoder FOLDER "
+            "with config.json and preprocessor_config.json"
+        ) from None
+    with tempfile.TemporaryDirectory() as temporary:
+        config.save_pretrained(temporary)
+        safetensors.torch.save_file(
+            {name: tensor.contiguous() for name, tensor in weights.items()},
+            Path(temporary, "model.safetensors"),
+            metadata={"format": "pt"},
+        )
+        settings = hp.load_tree(
+            TREE.format(
+                normalise=normalise,
+                source=temporary,
+                pooling="NormalisedMeanPooling" if lobe.get("output_norm") else "MeanPooling",
+                dim=linear.shape[1],
+                labels=", ".join(labels),
+            )
+        )
+        model = hp.build(settings)["model"]
+        with torch.no_grad():
+            model.head.weight.copy_(linear)
+            model.head.bias.zero_()
+        best.export(folder, settings, model, labels, {}, {"converted_from": str(source.name)})
+
+
+def text_of(tree, value) -> str:
+    """A text of the yaml, or what a plain `!ref <key>` of it names."""
+    named = re.fullmatch(r"<(\w+)>", str(getattr(value, "value", "")))
+    return str(tree[named[1]] if named else value)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint, and nothing that could run; InputError for anything else."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle's many ways to be broken or hostile
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(f"{path} does not hold tensors alone ({reason}): not converted") from None
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise InputError(f"{path} does not hold tensors alone: not converted")
+    return state
+
+
+def stripped(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def labels_of(path: Path) -> list[str]:
+    """SpeechBrain's label_encoder.txt, lines of 'neu' => 0, in the order of the numbers."""
+    numbered = {
+        int(match[2]): match[1]
+        for match in re.finditer(
+            r"^'([^']+)' => (\d+)$", path.read_text().partition("===")[0], flags=re.M
+        )
+    }
+    if sorted(numbered) != list(range(len(numbered))) or not numbered:
+        raise InputError(f"{path} does not number labels from 0: not converted")
+    return [NAMES.get(numbered[i], numbered[i]) for i in range(len(numbered))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
