@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--long", action="store_true", help="segments of long recordings")
     parser.add_argument("--window", type=float, default=4.0, help="--long: seconds, 4")
     parser.add_argument("--hop", type=float, default=1.0, help="--long: seconds, 1")
-    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     options = parser.parse_args(words)
     try:

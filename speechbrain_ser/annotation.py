@@ -59,7 +59,7 @@ class Annotator:
     A part has a line per file, in the order of files.txt: label, probs and seconds, or error.
     """
 
-    def __init__(self, source: str, folder: str, batch_size: int, readers: int, device: str):
+    def __init__(self, source: str, folder: str, batch_size: int | None, readers: int, device: str):
         self.recognizer = EmotionRecognizer.from_hparams(source, run_opts={"device": device})
         self.folder = Path(folder)
         self.batch_size = batch_size

@@ -75,12 +75,21 @@ class EmotionRecognizer(Pretrained):
             raise InputError("this model does not normalise by speaker: no enrolment is used")
         self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
 
+    @property
+    def batch_size(self) -> int:
+        """Of files or windows, where none is given; see BENCHMARKS.md."""
+        return 8 if torch.device(self.device).type == "cuda" else 1
+
     def classify_file(self, path: str | Path) -> Emotion:
         """One file, of any format that libsndfile reads, any rate, any channels."""
         return self.classify_files([path])[0]
 
-    def classify_files(self, paths: Sequence[str | Path], batch_size: int = 8) -> list[Emotion]:
+    def classify_files(
+        self, paths: Sequence[str | Path], batch_size: int | None = None
+    ) -> list[Emotion]:
         """Any number of files, batched by length; results in the order of the paths.
+
+        batch_size : None is 8 on CUDA and 1 on a CPU, which a batch does not make faster
 
         A file's result does not depend on the others. Raises InputError for the first bad file.
         """
@@ -91,13 +100,14 @@ class EmotionRecognizer(Pretrained):
         return [results[i] for i in range(len(paths))]
 
     def each(
-        self, paths: Sequence[str | Path], batch_size: int = 8, readers: int = 1
+        self, paths: Sequence[str | Path], batch_size: int | None = None, readers: int = 1
     ) -> Iterator[tuple[int, Emotion | InputError]]:
         """Position and result of each file, as they are done, short ones first.
 
         A bad file's result is the InputError that says what is wrong with it. `readers` threads
         read the next batches while one is classified: three batches are in memory, not more.
         """
+        batch_size = batch_size or self.batch_size
         seconds: dict[int, float] = {}
         for position, path in enumerate(paths):
             try:
@@ -136,7 +146,7 @@ class EmotionRecognizer(Pretrained):
         window: float = 4.0,
         hop: float = 1.0,
         smooth: int = 3,
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> list[Emotion]:
         """A recording of any length -> the segments of one emotion each, in order, without gaps.
 
@@ -151,6 +161,7 @@ class EmotionRecognizer(Pretrained):
             raise InputError(
                 f"window {window}, hop {hop}, smooth {smooth}: give 0 < hop <= window, smooth > 0"
             )
+        batch_size = batch_size or self.batch_size
         seconds = audio.duration(path)
         found: list[list[float] | None] = []  # of each window
         waiting: list[torch.Tensor | None] = []

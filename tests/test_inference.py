@@ -89,6 +89,7 @@ class Loudness(EmotionRecognizer):
         self.hparams = type("H", (), {"reader": staticmethod(reader), "labels": labels})()
         self.hparams.reader = reader
         self.most = 0
+        self.device = "cpu"
 
     def classify_batch(self, speech, lens):
         self.most = max(self.most, speech.numel())

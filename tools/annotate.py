@@ -31,7 +31,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("collection", metavar="COLLECTION", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the parts")
     parser.add_argument("--shard_size", type=int, default=1000, help="files per part")
-    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--readers", type=int, default=2, help="threads that read audio ahead")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--launcher", choices=("local", "ray"), default="local")
