@@ -294,6 +294,24 @@ def test_cross_validate_shows_the_table_of_its_runs(tmp_path, capsys):
     assert cross_validate.main(["--folds", "1"]) == 2
 
 
+def test_a_fold_that_one_seed_lacks_is_told_and_the_failure_too(tmp_path, capsys):
+    from argparse import Namespace
+
+    from test_summary import RUNS, made
+
+    runs = {}
+    for fold, seed, own, _ in RUNS[:3]:  # seed 2 has fold 1 only
+        folder = made(tmp_path / "emotion", fold, seed, own)
+        runs[folder] = plan.Job(("-c", ""), folder, (), 1, tmp_path)
+    failing = job(tmp_path / "emotion/fold2/2", code="raise SystemExit('no corpus')")
+    runs[failing.folder] = failing
+    options = Namespace(launcher="local", jobs=1)
+    assert tool("cross_validate").execute(runs, list(runs), options) == 1
+    said = capsys.readouterr().out
+    assert "no table yet: the seeds have different folds (seed 1: 1 2; seed 2: 1)" in said
+    assert "1 of 4 runs are not done:" in said and "FAILED, no corpus" in said
+
+
 @pytest.fixture
 def reproduce(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
