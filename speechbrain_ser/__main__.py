@@ -9,7 +9,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import soundfile
@@ -43,8 +43,15 @@ def main(words: Sequence[str] | None = None) -> int:
         recognizer = EmotionRecognizer.from_hparams(
             options.model, run_opts={"device": options.device}
         )
-        show = show_json if options.json else show_csv if options.csv else show_table
-        bad = show(results(recognizer, paths, options), recognizer.hparams.labels)
+        form = as_json if options.json else as_csv if options.csv else as_table
+        show, bad = form(recognizer.hparams.labels), 0
+        for path, result in results(recognizer, paths, options):
+            if isinstance(result, InputError):
+                tqdm.write(f"speechbrain_ser: {result}", file=sys.stderr)
+                bad += 1
+                continue
+            for emotion in result:
+                show(path, emotion)
     except InputError as error:
         print(f"speechbrain_ser: {error}", file=sys.stderr)
         return 2
@@ -73,6 +80,7 @@ def files_of(names: Sequence[str]) -> Iterator[str]:
 
 
 Result = tuple[str, list[Emotion] | InputError]
+Show = Callable[[str, Emotion], None]
 
 
 def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Iterator[Result]:
@@ -100,58 +108,43 @@ def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Ite
     bar.close()
 
 
-def show_json(found: Iterator[Result], labels: Sequence[str]) -> int:
-    """A line per segment; returns how many files were bad."""
-    bad = 0
-    for path, result in found:
-        if isinstance(result, InputError):
-            bad += tell(result)
-            continue
-        for emotion in result:
-            facts = {"file": path, "start": emotion.start, "end": emotion.end}
-            print(json.dumps(facts | {"label": emotion.label, "probs": emotion.probs}))
-    return bad
+def as_json(labels: Sequence[str]) -> Show:
+    """A JSON object per line."""
+
+    def show(path: str, emotion: Emotion) -> None:
+        facts = {"file": path, "start": emotion.start, "end": emotion.end}
+        print(json.dumps(facts | {"label": emotion.label, "probs": emotion.probs}))
+
+    return show
 
 
-def show_csv(found: Iterator[Result], labels: Sequence[str]) -> int:
-    """A row per segment; returns how many files were bad."""
-    bad = 0
+def as_csv(labels: Sequence[str]) -> Show:
+    """A row per segment, a column per emotion."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*COLUMNS, *labels])
-    for path, result in found:
-        if isinstance(result, InputError):
-            bad += tell(result)
-            continue
-        for emotion in result:
-            times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
-            probs = [emotion.probs.get(label, "") for label in labels]
-            writer.writerow([path, *times, emotion.label or "", *probs])
-    return bad
+
+    def show(path: str, emotion: Emotion) -> None:
+        times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
+        probs = [emotion.probs.get(label, "") for label in labels]
+        writer.writerow([path, *times, emotion.label or "", *probs])
+
+    return show
 
 
-def show_table(found: Iterator[Result], labels: Sequence[str]) -> int:
-    """Columns for a reader; returns how many files were bad."""
-    bad = 0
+def as_table(labels: Sequence[str]) -> Show:
+    """Columns for a reader."""
     wide = max(map(len, [*labels, "label"]))
     print("  ".join(["  start", "    end", "label".ljust(wide), *labels, "file"]))
-    for path, result in found:
-        if isinstance(result, InputError):
-            bad += tell(result)
-            continue
-        for emotion in result:
-            times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
-            probs = [
-                (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(label))
-                for label in labels
-            ]
-            tqdm.write("  ".join([*times, (emotion.label or "-").ljust(wide), *probs, path]))
-    return bad
 
+    def show(path: str, emotion: Emotion) -> None:
+        times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
+        probs = [
+            (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(label))
+            for label in labels
+        ]
+        tqdm.write("  ".join([*times, (emotion.label or "-").ljust(wide), *probs, path]))
 
-def tell(error: InputError) -> int:
-    """Say what is wrong with a file; 1, to be counted."""
-    tqdm.write(f"speechbrain_ser: {error}", file=sys.stderr)
-    return 1
+    return show
 
 
 if __name__ == "__main__":

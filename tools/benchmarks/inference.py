@@ -17,17 +17,7 @@ from speechbrain.nnet.linear import Linear
 from speechbrain.nnet.pooling import StatisticsPooling
 from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 
-from benchmarks.common import (
-    BASE,
-    EMOTIONS,
-    SMALL,
-    common,
-    device_of,
-    machine,
-    print_table,
-    recordings,
-    shape,
-)
+from benchmarks import common
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.models.classifier import Classifier
@@ -38,20 +28,22 @@ from speechbrain_ser.models.pooling import MeanPooling
 
 def run(options: argparse.Namespace) -> None:
     """Print each way's seconds, files per second, times real time, and the ratio to the loop."""
-    device = device_of(options)
+    device = common.device_of(options)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         hub = str(Path(folder, "hub"))
-        network = AutoModel.from_config(AutoConfig.for_model(**(SMALL if options.small else BASE)))
+        network = AutoModel.from_config(
+            AutoConfig.for_model(**(common.SMALL if options.small else common.BASE))
+        )
         network.save_pretrained(hub)
         Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(hub)
         encoder = Encoder(hub, frozen="all")
-        head = LinearHead(encoder.dim, EMOTIONS)
+        head = LinearHead(encoder.dim, common.EMOTIONS)
         model = Classifier(encoder, MeanPooling(encoder.dim), head).eval()
-        parts = {"labels": EMOTIONS, "reader": SpeechReader(normalise=True), "model": model}
+        parts = {"labels": common.EMOTIONS, "reader": SpeechReader(normalise=True), "model": model}
         recognizer = EmotionRecognizer({"model": model}, parts, {"device": str(device)})
         loop = speechbrain_loop(hub, folder, encoder.dim, device)
-        manifest = recordings(Path(folder), options.recordings)
+        manifest = common.recordings(Path(folder), options.recordings)
         paths = [entry["wav"] for entry in manifest.values()]
         audio = sum(entry["duration"] for entry in manifest.values())
         recognizer.classify_files(paths[:2])
@@ -61,16 +53,17 @@ def run(options: argparse.Namespace) -> None:
             seconds[f"classify_files, batch {size}"] = timed(
                 lambda size=size: recognizer.classify_files(paths, size)
             )
-    print(machine(device))
+    print(common.machine(device))
+    encoder_shape = common.shape(options)
     print(
-        f"{len(paths)} recordings of IEMOCAP's durations, {audio:.0f} s; {shape(options)}, fp32.\n"
+        f"{len(paths)} recordings of IEMOCAP's durations, {audio:.0f} s; {encoder_shape}, fp32.\n"
     )
     slowest = seconds["SpeechBrain's loop"]
     rows = [["", "s", "files/s", "times real time", "against the loop"]]
     for name, own in seconds.items():
         cells = [f"{len(paths) / own:.1f}", f"{audio / own:.0f}", f"{slowest / own:.2f}"]
         rows.append([name, f"{own:.2f}", *cells])
-    print_table(rows)
+    common.print_table(rows)
 
 
 def speechbrain_loop(
@@ -79,7 +72,7 @@ def speechbrain_loop(
     """paths -> probabilities of each, by SpeechBrain's parts."""
     lobe = Wav2Vec2(hub, save_path=folder, output_norm=False, freeze=True).to(device).eval()
     pooling = StatisticsPooling(return_std=False)
-    linear = Linear(input_size=dim, n_neurons=len(EMOTIONS), bias=False).to(device)
+    linear = Linear(input_size=dim, n_neurons=len(common.EMOTIONS), bias=False).to(device)
 
     @torch.no_grad()
     def classify(paths: list[str]) -> list[torch.Tensor]:
@@ -103,6 +96,6 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    common(command)
+    common.common(command)
     command.add_argument("--recordings", type=int, default=48)
     command.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4, 8])
