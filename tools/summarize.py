@@ -40,6 +40,7 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "WA_pooled": "WA pooled",
     "UA_pooled": "UA pooled",
     "UA_pooled_sd": "sd",
+    "F1_pooled": "F1 pooled",
     "interval": "95 % interval",
     "UA_gender": "UA gender",
     "WER": "WER",
@@ -65,7 +66,7 @@ TOLD = {  # filled where the paper has a number
     "gigabytes": lambda run: run["megabytes"] / 1000,
 }
 # shown where a row or the paper has it
-OPTIONAL = ("paper_sd", *MEANS, *TOLD, "note", "F1", "UA_sd", "UA_pooled_sd")
+OPTIONAL = ("paper_sd", *MEANS, *TOLD, "note", "F1", "F1_pooled", "UA_sd", "UA_pooled_sd")
 MEASURED = "measured"  # the mark in README.md of the table of all rows with a number of ours
 
 
@@ -132,7 +133,7 @@ def collect(results: Path, runs: Path) -> None:
         if not found:
             continue
         over = summary.over_runs(found)
-        for column in ("WA", "UA", "F1", "WA_pooled", "UA_pooled", *MEANS):
+        for column in ("WA", "UA", "F1", "WA_pooled", "UA_pooled", "F1_pooled", *MEANS):
             if column in row:
                 row[column] = f"{over[column]['mean']:.2f}" if column in over else ""
         for column in ("UA", "UA_pooled"):
@@ -184,14 +185,18 @@ def measured() -> str:
         "corpus": "corpus",
         "protocol": "protocol",
         "paper_UA": "paper UA",
+        "WA": "WA",
         "UA": "UA",
         "UA_sd": "sd",
+        "difference": "UA - paper",
+        "F1": "F1",
+        "UA_pooled": "UA pooled",
         "interval": "95 % interval",
         "folds": "folds",
         "seeds": "seeds",
         "commit": "commit",
     }
-    lines = [f"| row | {' | '.join(columns.values())} |", f"|---|---|---|{'---:|' * 4}---|---|---|"]
+    lines = [f"| row | {' | '.join(columns.values())} |", f"|---|---|---|{'---:|' * 8}---|---|---|"]
     for name, row in rows.named().items():
         if row["UA"]:
             cells = with_computed(row)
