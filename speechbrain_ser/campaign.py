@@ -108,7 +108,8 @@ def _outcome(job: Job, handle, log: Path, seconds: float) -> Outcome:
         return Outcome(job, "failed", seconds, f"{' '.join(str(error).split())[:200]} (see {log})")
     if status == 0 and job.done:
         return Outcome(job, "done", seconds)
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    said = [line for line in text.splitlines() if line.strip()]
     last = said[-1].strip() if said else f"status {status}, without a word"
     return Outcome(job, "failed", seconds, f"{last} (see {log})")
 

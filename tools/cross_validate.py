@@ -12,6 +12,7 @@ of a RESULTS.csv; tools/reproduce.py --list shows them.
 """
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         if options.row:
             name, row = rows.find(options.row)
-            print(f"{name}: python {' '.join(rows.command(row))}")
+            print(f"{name}: {shlex.join(['python', *rows.command(row)])}")
             rest = [*rows.command(row), *rest]
         if len(rest) < 2 or rest[0].startswith("-"):
             raise InputError("give a recipe's SCRIPT and YAML first, or --row; --help shows how")
