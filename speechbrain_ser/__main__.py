@@ -1,8 +1,8 @@
 """Emotions of audio files: python -m speechbrain_ser MODEL FILE...
 
-MODEL is a run's best/ folder or a Hub id. FILE is an audio file, a folder (all audio files in and
-below it) or -, a list of files on standard input. Bad files are named on standard error with the
-reason, the others are done; the status is then 1.
+MODEL is a run's best/ folder, a Hub id, or a file of tools/export_onnx.py. FILE is an audio file,
+a folder (all audio files in and below it) or -, a list of files on standard input. Bad files are
+named on standard error with the reason, the others are done; the status is then 1.
 """
 
 import argparse

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechbrain_ser import best
+from speechbrain_ser import best, onnx
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.inference import EmotionRecognizer
@@ -23,10 +23,13 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
         raise InputError("there is no file to annotate")
     if shard_size < 1:
         raise InputError(f"a shard of {shard_size} files: at least 1 is needed")
-    model = best.find(source)
+    if source.endswith(onnx.ENDING):
+        files = [onnx.find(source)]
+    else:
+        files = [best.find(source) / name for name in (best.HYPERPARAMS, best.WEIGHTS)]
     digest = hashlib.sha256()
-    for name in (best.HYPERPARAMS, best.WEIGHTS):
-        digest.update((model / name).read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     listing = "".join(f"{path}\n" for path in paths)
     settings = {
         "model": digest.hexdigest(),

@@ -13,7 +13,7 @@ import torch
 from speechbrain.inference.interfaces import Pretrained
 from torch.nn.utils.rnn import pad_sequence
 
-from speechbrain_ser import audio, best
+from speechbrain_ser import audio, best, onnx
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.probe import Probe
 
@@ -48,14 +48,17 @@ class EmotionRecognizer(Pretrained):
     def from_hparams(
         cls, source: str | Path, savedir: str | Path | None = None, run_opts: dict | None = None
     ) -> "EmotionRecognizer":
-        """source: a best/ folder or hub id; run_opts: e.g. {"device": "cuda:0"}.
+        """source: a best/ folder, hub id or .onnx file; run_opts: e.g. {"device": "cuda:0"}.
 
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
 
         Raises InputError for a folder that is no model, is broken, or would do more than classify.
         """
-        source = best.find(source, savedir)
-        parts = best.load(source)
+        if str(source).endswith(onnx.ENDING):
+            parts = onnx.load(source)
+        else:
+            source = best.find(source, savedir)
+            parts = best.load(source)
         if isinstance(parts["model"], Probe) and parts["model"].is_transductive:
             logger.warning(
                 "%s was tested with features normalised over all recordings of each speaker. Give "

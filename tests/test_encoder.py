@@ -11,7 +11,7 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from transformers import AutoConfig, AutoModel, Wav2Vec2Config
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import Encoder, num_samples, trim
+from speechbrain_ser.models.encoder import Encoder, ValidGroupNorm, num_samples, trim
 
 SHAPE = {
     "hidden_size": 16,
@@ -624,3 +624,23 @@ def test_the_default_config_is_wav2vec2_base():
     assert encoder.model.config.feat_extract_norm == Wav2Vec2Config().feat_extract_norm == "group"
     assert sum(p.numel() for p in encoder.parameters()) == 94_370_944
     assert sum(p.numel() for p in encoder.model.feature_extractor.parameters()) == 4_200_448
+
+
+def test_a_masked_group_norm_is_that_of_each_item_alone():
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(6, 6)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    features, frames = 5 + 3 * torch.randn(3, 6, 40), torch.tensor([40, 7, 23])
+    found = ValidGroupNorm(norm)._masked(features, frames)
+    for item, length, normal in zip(features, frames.tolist(), found, strict=True):
+        torch.testing.assert_close(normal[:, :length], norm(item[None, :, :length])[0])
+        assert not normal[:, length:].any()
+
+
+def test_frames_of_a_number_are_those_of_a_tensor_and_hugging_face_s():
+    encoder = Encoder(GROUP)
+    samples = torch.arange(400, 50_000, 37)
+    frames = encoder.num_frames(samples)
+    assert frames.tolist() == [encoder.num_frames(n) for n in samples.tolist()]
+    assert torch.equal(frames, encoder.model._get_feat_extract_output_lengths(samples).long())

@@ -165,16 +165,22 @@ class Encoder(nn.Module):
         if block.training and self.layerdrop > 0 and torch.rand([]) < self.layerdrop:
             return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
 
-    def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
+    def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
         """Samples -> frames, by the convolutions' own arithmetic."""
-        return self.model._get_feat_extract_output_lengths(samples).long()
+        config = self.model.config
+        layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
+        if getattr(config, "add_adapter", False):
+            layers += [(1, config.adapter_stride)] * config.num_adapter_layers
+        for kernel, stride in layers:
+            samples = (samples - kernel) // stride + 1
+        return samples
 
     def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
         samples = num_samples(speech, lens)
         if self.padding == "as_published":
             samples = torch.full_like(samples, speech.shape[1])
-        longest = int(self.num_frames(torch.tensor(speech.shape[1])))
+        longest = self.num_frames(speech.shape[1])
         positions = torch.arange(longest, device=speech.device)
         return positions < self.num_frames(samples).unsqueeze(1)
 
@@ -185,7 +191,7 @@ class Encoder(nn.Module):
                 return self.model(speech).last_hidden_state
             samples = num_samples(speech, lens)  # [batch]
             if self.one_by_one:
-                frames = int(self.num_frames(torch.tensor(speech.shape[1])))
+                frames = self.num_frames(speech.shape[1])
                 alone = [self.model(item).last_hidden_state for item in trim(speech, samples)]
                 return torch.cat(
                     [nn.functional.pad(a, (0, 0, 0, frames - a.shape[1])) for a in alone]
@@ -207,7 +213,7 @@ class Encoder(nn.Module):
         samples = num_samples(speech, lens)
         if self.one_by_one and (len(speech) > 1 or samples[0] < speech.shape[1]):
             whole = torch.ones(1, device=speech.device)
-            frames = int(self.num_frames(torch.tensor(speech.shape[1])))
+            frames = self.num_frames(speech.shape[1])
             alone = [self.layers(item, whole, chosen) for item in trim(speech, samples)]
             padded = [nn.functional.pad(a, (0, 0, 0, frames - a.shape[2])) for a in alone]
             return torch.cat(padded, dim=1)
@@ -234,8 +240,7 @@ class Encoder(nn.Module):
             yield
             return
         frames = (samples - layer.conv.kernel_size[0]) // layer.conv.stride[0] + 1
-        padded = bool((samples < time).any())
-        layer.layer_norm.valid_frames = frames.tolist() if padded else None
+        layer.layer_norm.valid_frames = frames if may_be_padded(samples < time) else None
         try:
             yield
         finally:
@@ -255,8 +260,9 @@ class Encoder(nn.Module):
 class ValidGroupNorm(nn.Module):
     """A GroupNorm of one channel per group, over each item's valid frames only.
 
-    `valid_frames` (a list, or None for all) is set by Encoder around each call. The items are
-    normalised one by one, so that each sees the arithmetic that it would see alone.
+    `valid_frames` ([batch], or None for all) is set by Encoder around each call. On a CPU the items
+    are normalised one by one, so that each sees the arithmetic that it would see alone; elsewhere,
+    where that would wait for the lengths, all at once with a mask.
     """
 
     def __init__(self, norm: nn.GroupNorm):
@@ -265,22 +271,44 @@ class ValidGroupNorm(nn.Module):
         self.bias = norm.bias
         self.groups = norm.num_groups
         self.eps = norm.eps
-        self.valid_frames: list[int] | None = None
+        self.valid_frames: torch.Tensor | None = None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """features [batch, channel, frame] -> the same shape; zeros behind the valid frames."""
         if self.valid_frames is None:
             return self._norm(features)
+        if must_not_wait(features):
+            return self._masked(features, self.valid_frames)
         total = features.shape[-1]
         return torch.cat(
             [
                 nn.functional.pad(self._norm(item[:, :, :frames]), (0, total - frames))
-                for item, frames in zip(features.split(1), self.valid_frames, strict=True)
+                for item, frames in zip(features.split(1), self.valid_frames.tolist(), strict=True)
             ]
         )
 
     def _norm(self, features: torch.Tensor) -> torch.Tensor:
         return nn.functional.group_norm(features, self.groups, self.weight, self.bias, self.eps)
+
+    def _masked(self, features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        count = frames[:, None, None]  # [batch, 1, 1]
+        valid = torch.arange(features.shape[-1], device=features.device) < count
+        exact = features.float()
+        mean = (exact * valid).sum(dim=2, keepdim=True) / count  # [batch, channel, 1]
+        centred = (exact - mean) * valid
+        variance = centred.square().sum(dim=2, keepdim=True) / count
+        normal = centred * (variance + self.eps).rsqrt()
+        return ((normal * self.weight[:, None] + self.bias[:, None]) * valid).to(features.dtype)
+
+
+def must_not_wait(tensor: torch.Tensor) -> bool:
+    """Whether reading a value of it would stall a GPU's queue, or cannot be put into a graph."""
+    return tensor.is_cuda or torch.compiler.is_compiling()
+
+
+def may_be_padded(padding: torch.Tensor) -> bool:
+    """Whether there is padding, by a bool tensor that marks it; True where asking would wait."""
+    return must_not_wait(padding) or bool(padding.any())
 
 
 def keep_frozen(part: nn.Module, dropout: bool) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoder import may_be_padded
 
 
 def check_dim(encoder: nn.Module, pooling: nn.Module) -> None:
@@ -89,7 +90,7 @@ class AttentionMaxPooling(nn.Module):
         self.attention.head_dim = self.attention.embed_dim // heads
 
     def forward(self, frames: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        mask = None if valid.all() else ~valid  # [batch, frame]
+        mask = ~valid if may_be_padded(~valid) else None  # [batch, frame]
         attended, _ = self.attention(
             frames, frames, frames, key_padding_mask=mask, need_weights=False
         )  # [batch, frame, dim]

@@ -1,0 +1,152 @@
+"""Networks without PyTorch: ONNX graphs answer as the networks that they were made of."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY
+from test_tools import tool
+
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import __main__ as command
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.classifier import Classifier
+from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.ensemble import Ensemble
+from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.pooling import AttentionMaxPooling, MeanPooling
+
+LABELS = ["angry", "sad", "neutral"]
+DESCRIPTION = f"labels: {LABELS}\nreader: !new:speechbrain_ser.audio.SpeechReader\n"
+
+
+@pytest.fixture(scope="module")
+def export():
+    return tool("export_onnx")
+
+
+def network(config: dict, pooling=MeanPooling) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Encoder(config), pooling(16), LinearHead(16, LABELS)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(export, runs, tmp_path_factory):
+    """A run with nearest neighbours, a GroupNorm encoder below them, as ONNX; and what was said."""
+    folder = tmp_path_factory.mktemp("onnx") / "exported"
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda *words, **_: lines.append(" ".join(map(str, words))))
+        assert export.main([str(runs / "knn/fold1/1000"), "--out", str(folder)]) == 0
+    return folder, "\n".join(lines)
+
+
+def test_a_run_s_test_files_tell_what_int8_costs(exported, runs):
+    folder, said = exported
+    table = [line.split() for line in said.splitlines() if line[:8].strip() in said][-3:]
+    results = json.loads((runs / "knn/fold1/1000/results.json").read_text())
+    assert [row[0] for row in table] == ["PyTorch", "float32", "int8"]
+    for row in table[:2]:
+        assert float(row[1]) == pytest.approx(results["WA"], abs=0.01)
+        assert float(row[2]) == pytest.approx(results["UA"], abs=0.01)
+    assert float(table[1][4]) < 1e-5 < float(table[2][4])
+    assert sorted(path.name for path in folder.iterdir()) == ["model.int8.onnx", "model.onnx"]
+    sizes = [(folder / name).stat().st_size for name in ("model.int8.onnx", "model.onnx")]
+    assert sizes[0] < sizes[1]
+
+
+def test_onnx_answers_as_the_model_alone_in_batches_and_on_the_command_line(
+    exported, runs, tmp_path, capsys
+):
+    chance = np.random.default_rng(0)
+    paths = []
+    for number, seconds in enumerate((0.4, 2.2, 1.1, 3.7)):
+        paths.append(str(tmp_path / f"{number}.wav"))
+        soundfile.write(paths[-1], 0.1 * chance.standard_normal(round(22_050 * seconds)), 22_050)
+    recognizer = EmotionRecognizer.from_hparams(exported[0] / "model.onnx")
+    wanted = EmotionRecognizer.from_hparams(runs / "knn/fold1/1000/best").classify_files(paths)
+    for batch_size in (1, 3):
+        for found, emotion in zip(
+            recognizer.classify_files(paths, batch_size), wanted, strict=True
+        ):
+            assert found.label == emotion.label
+            assert found.probs == pytest.approx(emotion.probs, abs=1e-5)
+    assert command.main([str(exported[0] / "model.onnx"), *paths, "--json"]) == 0
+    for line, emotion in zip(capsys.readouterr().out.splitlines(), wanted, strict=True):
+        assert json.loads(line)["probs"] == pytest.approx(emotion.probs, abs=1e-5)
+    with pytest.raises(InputError, match="no embedding"):
+        recognizer.embed(paths)
+
+
+def test_int8_is_close(exported, runs):
+    speech, lens = torch.randn(2, 30_000), torch.tensor([1.0, 0.4])
+    small = EmotionRecognizer.from_hparams(exported[0] / "model.int8.onnx")
+    whole = EmotionRecognizer.from_hparams(exported[0] / "model.onnx")
+    difference = small.classify_batch(speech, lens) - whole.classify_batch(speech, lens)
+    assert 0 < difference.abs().max() < 0.1
+
+
+def test_attention_over_a_padded_batch(export, tmp_path):
+    model = network(TINY | {"model_type": "wavlm"}, AttentionMaxPooling)
+    export.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    graph = export.OnnxNetwork(tmp_path / "model.onnx")
+    assert graph.session.get_inputs()[0].shape == ["batch", "time"]
+    speech, lens = torch.randn(3, 24_000), torch.tensor([1.0, 0.21, 0.62])
+    with torch.no_grad():
+        wanted = torch.cat(
+            [
+                model(item[:, : round(24_000 * float(part))], torch.ones(1))
+                for item, part in zip(speech.split(1), lens, strict=True)
+            ]
+        )
+    torch.testing.assert_close(graph.probs(graph(speech, lens)), wanted.softmax(1))
+
+
+def test_an_encoder_that_takes_one_utterance_at_a_time(export, tmp_path):
+    model = network(TINY | {"model_type": "data2vec-audio"})
+    export.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    assert model.encoder.one_by_one and model.encoder.padding == "exact"
+    graph = export.OnnxNetwork(tmp_path / "model.onnx")
+    assert graph.alone
+    assert export.check(model, graph) < 1e-6
+
+
+def test_what_cannot_be_exported_is_a_sentence(export, runs, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert export.main([str(runs / "asr_gender/fold1/1000"), "--out", str(out)]) == 2
+    assert "first phase" in capsys.readouterr().err
+    assert export.main([str(tmp_path / "absent"), "--out", str(out)]) == 2
+    assert "neither a local model folder nor" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    assert export.main([str(runs / "knn/fold1/1000"), "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    with pytest.raises(InputError, match="export them alone"):
+        export.export(Ensemble({}), DESCRIPTION, tmp_path / "model.onnx")
+
+
+def test_a_graph_that_answers_otherwise_is_not_written(export):
+    other = network(TINY)
+    other.probs = other.head.probs
+    assert export.check(network(TINY), other) == 0
+    torch.nn.init.constant_(other.head.bias, 0.3)
+    other.head.bias.data[0] = 0
+    with pytest.raises(InputError, match="it is not written"):
+        export.check(network(TINY), other)
+
+
+def test_what_is_no_exported_file_is_a_sentence(exported, tmp_path):
+    import onnx
+
+    with pytest.raises(InputError, match="no such file"):
+        EmotionRecognizer.from_hparams(tmp_path / "absent.onnx")
+    (tmp_path / "text.onnx").write_text("no graph")
+    with pytest.raises(InputError, match="is no ONNX network"):
+        EmotionRecognizer.from_hparams(tmp_path / "text.onnx")
+    model = onnx.load(exported[0] / "model.onnx")
+    model.metadata_props[0].value = "labels: !apply:os.getcwd []\n"
+    onnx.save(model, tmp_path / "hostile.onnx")
+    with pytest.raises(InputError, match="line 1.*can call or read anything"):
+        EmotionRecognizer.from_hparams(tmp_path / "hostile.onnx")
