@@ -225,7 +225,8 @@ def test_inference_times_files_beside_speechbrain_s_loop(capsys):
     benchmark.main(["inference", "--small", "--recordings", "5", "--batch_sizes", "1", "3"])
     header, *rows = table(capsys.readouterr().out)
     assert [row[0] for row in rows] == [
-        *("SpeechBrain's loop", "classify_files, batch 1", "classify_files, batch 3")
+        *("SpeechBrain's loop", "classify_files, batch 1", "classify_files, batch 3"),
+        "annotate.py, one part",
     ]
     slowest = float(rows[0][1])
     for _, seconds, rate, _, ratio in rows:

@@ -1,7 +1,7 @@
-"""Files per second: EmotionRecognizer, and the loop of SpeechBrain's own emotion interface.
+"""Files per second: EmotionRecognizer, ONNX, annotate.py, and the loop of SpeechBrain's interface.
 
-Both have the same encoder weights. SpeechBrain's is its wav2vec2 lobe, StatisticsPooling and
-Linear, one file after the other, as its EncoderClassifier and the interface on the Hub do it.
+All have the same encoder weights. SpeechBrain's is its wav2vec2 lobe, StatisticsPooling and Linear,
+one file after the other, as its EncoderClassifier and the interface on the Hub do it.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import export_onnx
 import soundfile
 import torch
 from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
@@ -18,41 +19,68 @@ from speechbrain.nnet.pooling import StatisticsPooling
 from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 
 from benchmarks import common
-from speechbrain_ser import EmotionRecognizer
-from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.models.classifier import Classifier
-from speechbrain_ser.models.encoder import Encoder
-from speechbrain_ser.models.heads import LinearHead
-from speechbrain_ser.models.pooling import MeanPooling
+from speechbrain_ser import EmotionRecognizer, annotation, best
+from speechbrain_ser import hparams as hp
+
+SETTINGS = """
+reader: !new:speechbrain_ser.audio.SpeechReader
+    normalise: True
+model: !new:speechbrain_ser.models.classifier.Classifier
+    encoder: !new:speechbrain_ser.models.encoder.Encoder
+        source: {hub}
+        frozen: all
+    pooling: !new:speechbrain_ser.models.pooling.MeanPooling
+        dim: {dim}
+    head: !new:speechbrain_ser.models.heads.LinearHead
+        dim: {dim}
+        labels: {labels}
+"""
 
 
 def run(options: argparse.Namespace) -> None:
     """Print each way's seconds, files per second, times real time, and the ratio to the loop."""
     device = common.device_of(options)
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        hub = str(Path(folder, "hub"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        hub = str(folder / "hub")
         network = AutoModel.from_config(
             AutoConfig.for_model(**(common.SMALL if options.small else common.BASE))
         )
         network.save_pretrained(hub)
+        dim = network.config.hidden_size
         Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(hub)
-        encoder = Encoder(hub, frozen="all")
-        head = LinearHead(encoder.dim, common.EMOTIONS)
-        model = Classifier(encoder, MeanPooling(encoder.dim), head).eval()
-        parts = {"labels": common.EMOTIONS, "reader": SpeechReader(normalise=True), "model": model}
-        recognizer = EmotionRecognizer({"model": model}, parts, {"device": str(device)})
-        loop = speechbrain_loop(hub, folder, encoder.dim, device)
-        manifest = common.recordings(Path(folder), options.recordings)
+        tree = hp.load_tree(SETTINGS.format(hub=hub, dim=dim, labels=common.EMOTIONS))
+        model = hp.build(tree)["model"]
+        best.export(folder / "best", tree, model, common.EMOTIONS, {}, {})
+        recognizers = {
+            "": EmotionRecognizer.from_hparams(folder / "best", None, {"device": str(device)})
+        }
+        if options.onnx:
+            path = folder / "model.onnx"
+            export_onnx.export(model.eval(), export_onnx.describe(str(folder / "best")), path)
+            export_onnx.quantise(path, folder / "int8.onnx")
+            recognizers |= {
+                "ONNX, ": EmotionRecognizer.from_hparams(path),
+                "ONNX int8, ": EmotionRecognizer.from_hparams(folder / "int8.onnx"),
+            }
+        manifest = common.recordings(folder, options.recordings)
         paths = [entry["wav"] for entry in manifest.values()]
         audio = sum(entry["duration"] for entry in manifest.values())
-        recognizer.classify_files(paths[:2])
+        loop = speechbrain_loop(hub, temporary, dim, device)
         loop(paths[:2])
         seconds = {"SpeechBrain's loop": timed(lambda: loop(paths))}
-        for size in options.batch_sizes:
-            seconds[f"classify_files, batch {size}"] = timed(
-                lambda size=size: recognizer.classify_files(paths, size)
-            )
+        for kind, recognizer in recognizers.items():
+            recognizer.classify_files(paths[:2])
+            for size in options.batch_sizes:
+                seconds[f"{kind}classify_files, batch {size}"] = timed(
+                    lambda size=size, own=recognizer: own.classify_files(paths, size)
+                )
+        annotation.begin(folder / "parts", str(folder / "best"), paths, len(paths))
+        annotator = annotation.Annotator(
+            str(folder / "best"), str(folder / "parts"), None, options.readers, str(device)
+        )
+        seconds["annotate.py, one part"] = timed(lambda: annotator({"item": 0}))
     print(common.machine(device))
     encoder_shape = common.shape(options)
     print(
@@ -99,3 +127,5 @@ def add_options(command: argparse.ArgumentParser) -> None:
     common.common(command)
     command.add_argument("--recordings", type=int, default=48)
     command.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4, 8])
+    command.add_argument("--readers", type=int, default=2, help="annotate.py's")
+    command.add_argument("--onnx", action="store_true", help="on the CPU, half a minute more")
