@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_ser.audio import SAMPLE_RATE, SpeechReader
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import num_samples
+from speechbrain_ser.models.padding import num_samples
 
 DECAY = 6.9078  # the exponent of 60 dB: ln(10 ** 3)
 Range = Sequence[float]  # lowest and highest value of a uniform draw

@@ -11,12 +11,12 @@ import torch
 from speechbrain.dataio.batch import PaddedData
 from speechbrain.utils.checkpoints import torch_recovery
 
-from speechbrain_ser import loggers, metrics, parallel
+from speechbrain_ser import cache, loggers, metrics, parallel
 from speechbrain_ser.audio import standardise
 from speechbrain_ser.checkpoints import importance, naming
 from speechbrain_ser.data import make_dataset
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import num_samples
+from speechbrain_ser.models.padding import num_samples
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ class SerBrain(sb.Brain):
     def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
         """part -> the items of its utterances, see data.make_dataset.
 
-        Raises InputError for a reader of another sampling rate than the networks'.
+        With `cache` training and validation read what the encoder's frozen part made of a
+        recording. Raises InputError for a reader of another sampling rate than the networks'.
         """
         reader, targets = self.hparams.reader, self.hparams.targets
         for module in self.modules.modules():
@@ -80,10 +81,19 @@ class SerBrain(sb.Brain):
                     f"{type(module).__name__} needs {needed}: make the two equal"
                 )
         reader.raw_in_training = self.hparams.augment is not None
+        readers = dict.fromkeys(parts, reader)
+        if self.hparams.cache is not None:
+            frozen = cache.FrozenPart(cache.encoder_of(self.modules.model))
+            readers["train"] = readers["valid"] = self.stored(frozen, parts)
         return {
-            part: make_dataset(entries, reader, targets, training=part == "train")
+            part: make_dataset(entries, readers[part], targets, training=part == "train")
             for part, entries in parts.items()
         }
+
+    def stored(self, frontend: torch.nn.Module, parts: Mapping) -> cache.StoredReader:
+        """The reader of what a frozen network makes of training and validation recordings."""
+        progress = not self.noprogressbar
+        return cache.filled(frontend, self.hparams, parts, self.device, progress)
 
     def facts(self) -> dict:
         """What results.json says of this method beside the scores."""

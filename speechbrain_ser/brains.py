@@ -16,7 +16,6 @@ from speechbrain_ser import metrics, parallel
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.data import UNKNOWN, make_dataset
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import num_samples
 from speechbrain_ser.text import BLANK, SentencePieceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -191,7 +190,7 @@ class MultitaskBrain(SerBrain):
     def ctc(self, logits: torch.Tensor, batch) -> torch.Tensor:
         """CTC over utterances with words that fit into their frames; others are left out."""
         tokens, counts = batch.tokens.data, batch.token_count  # [batch, token], [batch]
-        frames = self.modules.model.encoder.num_frames(num_samples(*self.speech_of(batch)))
+        frames = self.modules.model.encoder.count_frames(*self.speech_of(batch))
         within = torch.arange(1, tokens.shape[1], device=counts.device) < counts.unsqueeze(1)
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & within).sum(dim=1)  # a blank between each
         fits = counts + repeats <= frames
@@ -245,7 +244,7 @@ class MultitaskBrain(SerBrain):
     def record_words(self, logits: torch.Tensor, batch) -> None:
         """Greedy decoding; utterances without words have no word error rate."""
         model = self.modules.model
-        frames = model.encoder.num_frames(num_samples(*self.speech_of(batch)))
+        frames = model.encoder.count_frames(*self.speech_of(batch))
         decoded = ctc_greedy_decode(logits.float(), frames / logits.shape[1], BLANK)
         hypotheses = [model.heads["asr"].tokenizer.decode(tokens) for tokens in decoded]
         for utt_id, reference, hypothesis in zip(batch.id, batch.words, hypotheses, strict=True):

@@ -49,6 +49,12 @@ def make_dataset(
     return dataset
 
 
+def add_item(dataset: DynamicItemDataset, name: str, function: Callable, takes: str) -> None:
+    """One more item of the utterances: what a function makes of another."""
+    dataset.add_dynamic_item(function, takes=takes, provides=name)
+    dataset.set_output_keys([*dataset.pipeline.output_mapping, name])
+
+
 class ShuffledBatches(Sampler):
     """Every utterance once per epoch, in an order drawn from seed + epoch; the last batch is kept.
 

@@ -8,7 +8,7 @@ from torch import nn
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import safety
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import num_samples, trim
+from speechbrain_ser.models.padding import num_samples, trim
 
 ENDING = ".onnx"
 DESCRIPTION = "hyperparams"  # the file's own metadata: labels and reader, as in hyperparams.yaml

@@ -11,7 +11,8 @@ from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from transformers import AutoConfig, AutoModel, Wav2Vec2Config
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import Encoder, ValidGroupNorm, num_samples, trim
+from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.padding import ValidGroupNorm, num_samples, trim
 
 SHAPE = {
     "hidden_size": 16,

@@ -20,7 +20,7 @@ from speechbrain_ser import features
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.features import FeatureStore
-from speechbrain_ser.models.encoder import num_samples
+from speechbrain_ser.models.padding import num_samples
 
 HOP = 320
 

@@ -25,6 +25,7 @@ from speechbrain_ser.models.multitask import (
     PooledHead,
     TwoStageNetwork,
 )
+from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.text import BLANK, CharTokenizer, SentencePieceTokenizer
 
 ASR_GENDER = RECIPES / "IEMOCAP/hparams/asr_gender.yaml"
@@ -159,7 +160,7 @@ def brain():
 
     def make(reduction: str = "mean"):
         made = MultitaskBrain.__new__(MultitaskBrain)
-        encoder = SimpleNamespace(num_frames=lambda samples: samples)
+        encoder = SimpleNamespace(count_frames=num_samples)
         made.modules = SimpleNamespace(model=SimpleNamespace(encoder=encoder))
         made.hparams = SimpleNamespace(ctc_reduction=reduction)
         made.too_long = set()

@@ -12,7 +12,8 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.data import make_dataset, make_loader
+from speechbrain_ser.cache import FrozenEmbedding
+from speechbrain_ser.data import add_item, make_dataset, make_loader
 from speechbrain_ser.experiment import run
 
 
@@ -20,7 +21,11 @@ class FusionBrain(SerBrain):
     """Emotion loss, and beta times the loss of the training speakers unless that net is frozen."""
 
     def compute_forward(self, batch, stage):
-        fused, speaker = self.modules.model.represent(*self.speech_of(batch))  # [batch, dim] each
+        speech, lens = self.speech_of(batch)
+        known = getattr(batch, "speaker_embedding", None)  # of the cache
+        fused, speaker = self.modules.model.represent(  # [batch, dim] each
+            speech, lens, None if known is None else known.data.float()
+        )
         return self.modules.model.head(fused), speaker
 
     def compute_objectives(self, outputs, batch, stage):
@@ -34,6 +39,15 @@ class FusionBrain(SerBrain):
                 speaker_logits, batch.speaker_id[known]
             )
         return self.add_contrastive(loss, batch, stage)
+
+    def make_datasets(self, parts):
+        """With a cache the items of training and validation hold the speaker embedding, too."""
+        datasets = super().make_datasets(parts)
+        if self.hparams.cache is not None:
+            read = self.stored(FrozenEmbedding(self.modules.model), parts)
+            for part in ("train", "valid"):
+                add_item(datasets[part], "speaker_embedding", lambda wav: read(wav)[0], takes="wav")
+        return datasets
 
     def on_fit_start(self):
         if self.modules.model.regime != "frozen" and self.hparams.speaker_centres == "class_mean":

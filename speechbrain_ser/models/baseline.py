@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from speechbrain_ser.audio import SAMPLE_RATE
-from speechbrain_ser.models.encoder import num_samples, trim
+from speechbrain_ser.models.padding import num_samples, trim
 
 
 class CnnLstm(nn.Module):
@@ -48,9 +48,13 @@ class CnnLstm(nn.Module):
         """Samples -> frames."""
         return samples // self.hop + 1
 
+    def count_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> frames [batch]."""
+        return self.num_frames(num_samples(speech, lens))
+
     def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
-        frames = self.num_frames(num_samples(speech, lens))
+        frames = self.count_frames(speech, lens)
         return torch.arange(int(frames.max()), device=speech.device) < frames.unsqueeze(1)
 
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,11 @@ class FusionNetwork(nn.Module):
             part.requires_grad_(False)
 
     @property
+    def encoder(self) -> nn.Module:
+        """The emotion network's, which is trained."""
+        return self.emotion.encoder
+
+    @property
     def head(self) -> nn.Module:
         return self.emotion.head
 
@@ -98,10 +103,14 @@ class FusionNetwork(nn.Module):
         return self
 
     def represent(
-        self, speech: torch.Tensor, lens: torch.Tensor
+        self, speech: torch.Tensor, lens: torch.Tensor, speaker: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """speech [batch, time], lens [batch] -> fused and speaker embeddings, [batch, dim] each."""
-        speaker = self.speaker.embed(speech, lens)
+        """speech [batch, time], lens [batch] -> fused and speaker embeddings, [batch, dim] each.
+
+        speaker : the speaker embedding, where it is known
+        """
+        if speaker is None:
+            speaker = self.speaker.embed(speech, lens)
         return self.fusion * speaker + self.emotion.embed(speech, lens), speaker
 
     def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:

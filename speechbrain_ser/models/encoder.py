@@ -1,31 +1,24 @@
 """Any Hugging Face speech encoder of the wav2vec 2.0 family, padding-exact."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import logging as transformers_logging
 
 from speechbrain_ser.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.padding import ValidGroupNorm, may_be_padded, num_samples, trim
 
 # their only dependence on padding is what Encoder handles; others are run one by one
 BATCHED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+RESUMED = ("wav2vec2", "hubert", "unispeech", "unispeech-sat")  # a block needs its input alone
 
 transformers_logging.set_verbosity_error()  # its notices on unused heads read like errors
 transformers_logging.disable_progress_bar()
-
-
-def num_samples(speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-    """speech [batch, time], lens [batch] in (0, 1] -> whole samples of each item, [batch]."""
-    return torch.round(lens * speech.shape[1]).long()
-
-
-def trim(speech: torch.Tensor, samples: torch.Tensor) -> list[torch.Tensor]:
-    """speech [batch, time], samples [batch] -> each item without its padding, [1, time]."""
-    return [item[:, :n] for item, n in zip(speech.split(1), samples.tolist(), strict=True)]
 
 
 class Encoder(nn.Module):
@@ -165,6 +158,27 @@ class Encoder(nn.Module):
         if block.training and self.layerdrop > 0 and torch.rand([]) < self.layerdrop:
             return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
 
+    @property
+    def depth(self) -> int:
+        """How far what is frozen can be computed once: -1, not at all; 0, the CNN; i, block i.
+
+        Below it nothing depends on chance or on padding.
+        """
+        if self.model.feature_extractor not in self.frozen_parts and not self.is_frozen:
+            return -1
+        if self.padding != "exact":
+            return -1
+        frozen = 0
+        for block in self.blocks if self.model.config.model_type in RESUMED else ():
+            if not (self.is_frozen or block in self.frozen_parts):
+                break
+            frozen += 1
+        config = self.model.config
+        masked = getattr(config, "apply_spec_augment", True) and (
+            config.mask_time_prob + config.mask_feature_prob > 0
+        )
+        return 0 if self.frozen_dropout or masked or self.one_by_one else frozen
+
     def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
         """Samples -> frames, by the convolutions' own arithmetic."""
         config = self.model.config
@@ -175,18 +189,27 @@ class Encoder(nn.Module):
             samples = (samples - kernel) // stride + 1
         return samples
 
-    def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
+    def count_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time] or stored [batch, frame, dim], lens [batch] -> frames [batch]."""
         samples = num_samples(speech, lens)
-        if self.padding == "as_published":
-            samples = torch.full_like(samples, speech.shape[1])
-        longest = self.num_frames(speech.shape[1])
+        return samples if speech.dim() == 3 else self.num_frames(samples)
+
+    def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech as in forward, lens [batch] -> bool [batch, frame], True for speech."""
+        longest = speech.shape[1] if speech.dim() == 3 else self.num_frames(speech.shape[1])
         positions = torch.arange(longest, device=speech.device)
-        return positions < self.num_frames(samples).unsqueeze(1)
+        if self.padding == "as_published":
+            return torch.ones_like(positions, dtype=torch.bool).expand(len(speech), -1)
+        return positions < self.count_frames(speech, lens).unsqueeze(1)
 
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> frames [batch, frame, dim] of the last block."""
+        """speech [batch, time], lens [batch] -> frames [batch, frame, dim] of the last block.
+
+        In the place of speech what `frozen_output` made of it may stand, [batch, frame, dim].
+        """
         with torch.no_grad() if self.is_frozen else contextlib.nullcontext():
+            if speech.dim() == 3:
+                return self._resume(speech.float(), lens)
             if self.padding == "as_published":
                 return self.model(speech).last_hidden_state
             samples = num_samples(speech, lens)  # [batch]
@@ -199,6 +222,44 @@ class Encoder(nn.Module):
             with self._first_norm_over(samples, speech.shape[1]):
                 valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
                 return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
+
+    @torch.no_grad()
+    def frozen_output(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> [batch, frame, dim] of the frozen part, `depth`."""
+        if self.depth > 0:
+            return self.layers(speech, lens, [self.depth])[0]
+        samples = num_samples(speech, lens)
+        valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
+        with self._first_norm_over(samples, speech.shape[1]):
+            return self.model.feature_extractor(speech * valid).transpose(1, 2)
+
+    def _resume(self, stored: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """What forward gives, from the frozen part's output on."""
+        valid = self.valid_frames(stored, lens)
+        if self.depth == len(self.blocks):
+            return stored
+        if self.depth > 0:
+            mask = create_bidirectional_mask(self.model.config, stored, valid)
+            for block in self.blocks[self.depth :]:
+                stored = first(block(stored, attention_mask=mask))
+            return self.model.encoder.layer_norm(stored) if self.norm_on_top else stored
+        if self.one_by_one:
+            items = trim(stored, self.count_frames(stored, lens))
+            alone = [self._above_cnn(item, None) for item in items]
+            longest = max(item.shape[1] for item in alone)
+            return torch.cat([nn.functional.pad(a, (0, 0, 0, longest - a.shape[1])) for a in alone])
+        return self._above_cnn(stored, valid)
+
+    def _above_cnn(self, stored: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+        """The CNN's output [batch, frame, channel], valid [batch, frame] -> frames."""
+        features = stored.transpose(1, 2)
+        with (
+            standing_in(self.model.feature_extractor, "forward", lambda _: features),
+            standing_in(
+                self.model, "_get_feature_vector_attention_mask", lambda _, mask, **__: mask
+            ),
+        ):
+            return self.model(features, attention_mask=valid).last_hidden_state
 
     def layers(
         self, speech: torch.Tensor, lens: torch.Tensor, chosen: Sequence[int] | None = None
@@ -213,11 +274,15 @@ class Encoder(nn.Module):
         samples = num_samples(speech, lens)
         if self.one_by_one and (len(speech) > 1 or samples[0] < speech.shape[1]):
             whole = torch.ones(1, device=speech.device)
-            frames = self.num_frames(speech.shape[1])
+            frames = self.valid_frames(speech, lens).shape[1]
             alone = [self.layers(item, whole, chosen) for item in trim(speech, samples)]
             padded = [nn.functional.pad(a, (0, 0, 0, frames - a.shape[2])) for a in alone]
             return torch.cat(padded, dim=1)
         collected = []
+        if speech.dim() == 3 and (resumed := self.depth) > 0:
+            if chosen is None or any(0 <= number < resumed for number in chosen):
+                raise InputError(f"layers below block {resumed} are cached: set cache to null")
+            collected = [None] * resumed + [speech.float()]
         hooks = [
             module.register_forward_hook(lambda _, __, output: collected.append(first(output)))
             for module in (self.model.feature_projection, *self.blocks)
@@ -257,58 +322,14 @@ class Encoder(nn.Module):
         }
 
 
-class ValidGroupNorm(nn.Module):
-    """A GroupNorm of one channel per group, over each item's valid frames only.
-
-    `valid_frames` ([batch], or None for all) is set by Encoder around each call. On a CPU the items
-    are normalised one by one, so that each sees the arithmetic that it would see alone; elsewhere,
-    where that would wait for the lengths, all at once with a mask.
-    """
-
-    def __init__(self, norm: nn.GroupNorm):
-        super().__init__()
-        self.weight = norm.weight
-        self.bias = norm.bias
-        self.groups = norm.num_groups
-        self.eps = norm.eps
-        self.valid_frames: torch.Tensor | None = None
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """features [batch, channel, frame] -> the same shape; zeros behind the valid frames."""
-        if self.valid_frames is None:
-            return self._norm(features)
-        if must_not_wait(features):
-            return self._masked(features, self.valid_frames)
-        total = features.shape[-1]
-        return torch.cat(
-            [
-                nn.functional.pad(self._norm(item[:, :, :frames]), (0, total - frames))
-                for item, frames in zip(features.split(1), self.valid_frames.tolist(), strict=True)
-            ]
-        )
-
-    def _norm(self, features: torch.Tensor) -> torch.Tensor:
-        return nn.functional.group_norm(features, self.groups, self.weight, self.bias, self.eps)
-
-    def _masked(self, features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-        count = frames[:, None, None]  # [batch, 1, 1]
-        valid = torch.arange(features.shape[-1], device=features.device) < count
-        exact = features.float()
-        mean = (exact * valid).sum(dim=2, keepdim=True) / count  # [batch, channel, 1]
-        centred = (exact - mean) * valid
-        variance = centred.square().sum(dim=2, keepdim=True) / count
-        normal = centred * (variance + self.eps).rsqrt()
-        return ((normal * self.weight[:, None] + self.bias[:, None]) * valid).to(features.dtype)
-
-
-def must_not_wait(tensor: torch.Tensor) -> bool:
-    """Whether reading a value of it would stall a GPU's queue, or cannot be put into a graph."""
-    return tensor.is_cuda or torch.compiler.is_compiling()
-
-
-def may_be_padded(padding: torch.Tensor) -> bool:
-    """Whether there is padding, by a bool tensor that marks it; True where asking would wait."""
-    return must_not_wait(padding) or bool(padding.any())
+@contextlib.contextmanager
+def standing_in(owner: nn.Module, name: str, function: Callable):
+    """A function in the place of a module's method."""
+    setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
 
 
 def keep_frozen(part: nn.Module, dropout: bool) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import may_be_padded
+from speechbrain_ser.models.padding import may_be_padded
 
 
 def check_dim(encoder: nn.Module, pooling: nn.Module) -> None:

@@ -6,7 +6,7 @@ from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.processing.features import InputNormalization
 from torch import nn
 
-from speechbrain_ser.models.encoder import num_samples, trim
+from speechbrain_ser.models.padding import num_samples, trim
 from speechbrain_ser.models.pooling import check_dim
 
 

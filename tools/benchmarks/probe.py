@@ -29,9 +29,10 @@ from speechbrain_ser.brains import ProbeBrain
 from speechbrain_ser.checkpoints import EarlyStop
 from speechbrain_ser.data import WrappedBatches, make_loader
 from speechbrain_ser.features import FeatureStore
-from speechbrain_ser.models.encoder import Encoder, num_samples
+from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.frontends import EncoderLayers
 from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.models.probe import Branch, DenseBody, Probe
 
 
