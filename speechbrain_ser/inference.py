@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,10 +153,25 @@ class EmotionRecognizer(Pretrained):
     ) -> list[Emotion]:
         """A recording of any length -> the segments of one emotion each, in order, without gaps.
 
+        Neighbours with the same label are joined, and their probabilities averaged; for the rest
+        see each_hop.
+        """
+        return joined(self.each_hop(path, window, hop, smooth, batch_size))
+
+    def each_hop(
+        self,
+        path: str | Path,
+        window: float = 4.0,
+        hop: float = 1.0,
+        smooth: int = 3,
+        batch_size: int | None = None,
+    ) -> Iterator[Emotion]:
+        """The emotion of each `hop` seconds of a recording of any length, in order, without gaps.
+
         Windows of `window` seconds start every `hop` seconds. Their probabilities are averaged
-        over `smooth` neighbours, each hop of the recording gets those of the windows that hold it,
-        and neighbours with the same label are joined. A silent stretch has the label None. Memory
-        does not grow with the recording, but for the result.
+        over `smooth` neighbours, and each hop of the recording gets those of the windows that hold
+        it. A silent stretch has the label None. Memory does not grow with the recording, but for
+        the result.
 
         Raises InputError for a bad file, and for a hop longer than the window.
         """
@@ -175,15 +190,13 @@ class EmotionRecognizer(Pretrained):
                 waiting = []
         found += self._probs_or_none(waiting)
         across = max(1, math.ceil(window / hop))  # windows that hold a hop of the recording
-        segments: list[Emotion] = []
         for step in range(math.ceil(seconds / hop)):
             held = found[max(0, step - across + 1) : step + 1]
             near = found[max(0, step - across + 1 - smooth // 2) : step + 1 + smooth // 2]
             heard = [probs for probs in near if probs is not None]
             silent = all(probs is None for probs in held)
             end = min((step + 1) * hop, seconds)
-            _join(segments, self._mean([] if silent else heard, step * hop, end))
-        return segments
+            yield self._mean([] if silent else heard, step * hop, end)
 
     def _windows(
         self, path: str | Path, window: float, hop: float
@@ -254,15 +267,18 @@ class EmotionRecognizer(Pretrained):
         return Emotion(max(named, key=named.get), named, start, end)
 
 
-def _join(segments: list[Emotion], part: Emotion) -> None:
-    """Put one more behind the segments; with the label of the last, it prolongs that one."""
-    if not segments or segments[-1].label != part.label:
-        segments.append(part)
-        return
-    last = segments[-1]
-    long, more = last.end - last.start, part.end - part.start
-    probs = {
-        label: (last.probs[label] * long + part.probs[label] * more) / (long + more)
-        for label in part.probs
-    }
-    segments[-1] = Emotion(part.label, probs, last.start, part.end)
+def joined(parts: Iterable[Emotion]) -> list[Emotion]:
+    """Parts of a recording, in order -> segments: neighbours with the same label are one."""
+    segments: list[Emotion] = []
+    for part in parts:
+        if not segments or segments[-1].label != part.label:
+            segments.append(part)
+            continue
+        last = segments[-1]
+        long, more = last.end - last.start, part.end - part.start
+        probs = {
+            label: (last.probs[label] * long + part.probs[label] * more) / (long + more)
+            for label in part.probs
+        }
+        segments[-1] = Emotion(part.label, probs, last.start, part.end)
+    return segments
