@@ -31,6 +31,7 @@ CORPORA = {  # name: (title, the licence of its recordings, the paper to cite)
         "Nagrani, Chung and Zisserman 2017, VoxCeleb: a large-scale speaker identification dataset",
     ),
 }
+TRIAL = "**A trial on synthesised speech: it knows nothing of people's emotions.**"
 KINDS = {"WA": "accuracy", "UA": "recall", "F1": "f1"}  # our names: the Hub's
 PAPERS = {  # beginning of an experiment's name: the method's paper
     ("speaker", "emotion", "fusion"): "Park et al. 2023, Using Speaker-Specific Emotion "
@@ -79,10 +80,8 @@ def text(tree: Mapping, results: Mapping, seen: Mapping, repo: str) -> str:
     """The model card, Hub metadata first."""
     name = repo.rpartition("/")[2]
     corpus = results["corpus"]
-    title, licence, citation = CORPORA.get(corpus, (corpus, "of its owners", ""))
-    mini = corpus.startswith("mini-")
-    if mini:
-        title, citation = f"synthesised speech in the layout of {corpus[5:]}", ""
+    title, mini = titled(corpus), corpus.startswith("mini-")
+    _, licence, citation = CORPORA.get(corpus, (corpus, "of its owners", ""))
     metrics = [metric for metric in KINDS if metric in results]
     data = ModelCardData(
         library_name="speechbrain",
@@ -108,7 +107,7 @@ def text(tree: Mapping, results: Mapping, seen: Mapping, repo: str) -> str:
     lines += [f"Emotions of speech: {labels}. Trained with speechbrain-ser, the recipe"]
     lines += [f"`{results['experiment']}`, commit `{results['commit'] or 'unknown'}`.", ""]
     if mini:
-        lines += ["**A trial on synthesised speech: it knows nothing of people's emotions.**", ""]
+        lines += [TRIAL, ""]
     lines += ["## Use", "", "```python", "from speechbrain_ser import EmotionRecognizer", ""]
     lines += [f'recognizer = EmotionRecognizer.from_hparams("{repo}")']
     lines += ['print(recognizer.classify_file("speech.wav"))', "```", ""]
@@ -126,7 +125,7 @@ def text(tree: Mapping, results: Mapping, seen: Mapping, repo: str) -> str:
     lines += ["", "## Training data", ""]
     for where, known in seen.items():
         count = f"{len(known['utterances'])} utterances of {len(known['speakers'])} speakers"
-        lines += [f"- {CORPORA.get(where, (where,))[0]}: {count} (`trained_on.json` lists them)"]
+        lines += [f"- {titled(where)}: {count} (`trained_on.json` lists them)"]
     if not mini:
         lines += ["", f"Licence of the recordings: {licence}. Whether a model trained on them may"]
         lines += ["be used for other ends is for their owners to say."]
@@ -142,3 +141,43 @@ def text(tree: Mapping, results: Mapping, seen: Mapping, repo: str) -> str:
     lines += [f"- {line}" for line in (method, citation) if line]
     lines += ["- Ravanelli et al. 2024, Open-Source Conversational AI with SpeechBrain 1.0", ""]
     return "\n".join(lines)
+
+
+def about(folder: Path) -> str:
+    """What a model folder tells of its training and its test, in two or three sentences."""
+    path = folder / best.RESULTS
+    try:
+        seen = best.trained_on(folder)
+        results = json.loads(path.read_text()) if path.is_file() else {}
+        return _told(seen, results) if seen else "What it was trained on is not told."
+    except (ValueError, KeyError, TypeError, AttributeError):  # a stranger's may hold anything
+        return f"What it was trained on cannot be read from {best.TRAINED_ON} and {best.RESULTS}."
+
+
+def _told(seen: Mapping, results: Mapping) -> str:
+    counts = [
+        f"{titled(corpus)} ({len(known['utterances']):,} recordings of "
+        f"{len(known['speakers']):,} speakers)"
+        for corpus, known in seen.items()
+    ]
+    sentences = [f"Trained on {' and '.join(counts)}."]
+    if "UA" in results:
+        sentences += [
+            f"Of other recordings ({results['protocol']}) it recognised {results['UA']:.1f} % of "
+            f"each emotion on average; guessing gets {100 / len(results['labels']):.1f} %."
+        ]
+    if results.get("transductive"):
+        sentences += [
+            "That was with features normalised over all recordings of each speaker: of one "
+            "recording alone expect less."
+        ]
+    if all(corpus.startswith("mini-") for corpus in seen):
+        sentences += [TRIAL]
+    return " ".join(sentences)
+
+
+def titled(corpus: str) -> str:
+    """A corpus' title, a mini corpus told as what it is."""
+    layout = corpus.removeprefix("mini-")
+    title = CORPORA.get(layout, (layout,))[0]
+    return title if layout == corpus else f"synthesised speech in the layout of {title}"
