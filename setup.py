@@ -1,4 +1,4 @@
-"""Installation: pip install -e . (extras: mini, egemaps, dev)."""
+"""Installation: pip install -e . (extras: mini, egemaps, demo, dev)."""
 
 from pathlib import Path
 
@@ -35,13 +35,14 @@ setup(
     extras_require={
         "mini": ["espeakng-loader"],  # GPL-3.0: only to synthesise the mini corpora
         "egemaps": ["opensmile>=2.5,<3"],  # free for research, not for commercial products
+        "demo": ["gradio>=6.31,<7"],
         "loggers": ["tensorboard", "wandb"],
         "onnx": ["onnxruntime>=1.18", "onnxscript>=0.5"],
         "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"),
-            *("onnxruntime>=1.18", "onnxscript>=0.5"),
+            *("gradio>=6.31,<7", "onnxruntime>=1.18", "onnxscript>=0.5"),
             *("ray[data]>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
         ],
     },

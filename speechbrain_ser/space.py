@@ -1,0 +1,91 @@
+"""A Hugging Face Space: the page, this package and models in a folder that is uploaded as it is."""
+
+import ast
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import SpaceCardData
+
+from speechbrain_ser import best
+from speechbrain_ser.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+APP = '''"""The page of speechbrain-ser, as a Hub Space; `python app.py` shows it here, too."""
+
+import os
+from pathlib import Path
+
+from speechbrain_ser import demo
+
+MODELS = {models}
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parent)
+    demo.serve(MODELS, device={device!r})
+'''
+TEXT = """
+Record or drop a file, and see what emotions a model of speechbrain-ser hears in it.
+
+A label is an estimate; it does not tell what a person feels. The corpora on which a model was
+trained have licences of their own, which may forbid commercial use.
+"""
+
+
+def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> None:
+    """Write the folder in one step: a local model is copied, of a Hub id the name is kept.
+
+    models : {name on the page: a best/ folder or Hub id}
+
+    Raises InputError for a folder that is there, and without gradio, whose version it names.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} is there already: name a new folder, or delete it")
+    try:
+        version = importlib.metadata.version("gradio")
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError("a Space needs the package gradio: pip install -e '.[demo]'") from None
+    temporary = folder.absolute().with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    package, without = Path(__file__).parent, shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, temporary / package.name, ignore=without)
+    shutil.copy(ROOT / "LICENSE", temporary)
+    places = {
+        name: f"models/{number}" if Path(source).is_dir() else source
+        for number, (name, source) in enumerate(models.items(), 1)
+    }
+    for name, source in models.items():
+        if source != places[name]:
+            shutil.copytree(source, temporary / places[name])
+    lines = "".join(f"    {name!r}: {place!r},\n" for name, place in places.items())
+    (temporary / "app.py").write_text(APP.format(models=f"{{\n{lines}}}", device=device))
+    wanted = _of_setup("install_requires")
+    if any("Egemaps" in (best.find(m) / best.HYPERPARAMS).read_text() for m in models.values()):
+        wanted += _of_setup("egemaps")
+    (temporary / "requirements.txt").write_text("\n".join(wanted) + "\n")
+    facts = SpaceCardData(
+        title="Emotions of speech",
+        sdk="gradio",
+        sdk_version=version,
+        python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
+        app_file="app.py",
+        license="apache-2.0",
+        models=[place for name, place in places.items() if place == models[name]] or None,
+    )
+    (temporary / "README.md").write_text(f"---\n{facts.to_yaml().strip()}\n---\n{TEXT}")
+    os.replace(temporary, folder)
+
+
+def _of_setup(key: str) -> list[str]:
+    """The requirements that setup.py has under a key."""
+    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())):
+        if isinstance(node, ast.keyword) and node.arg == key:
+            return ast.literal_eval(node.value)
+        if isinstance(node, ast.Dict):
+            for name, value in zip(node.keys, node.values, strict=True):
+                if isinstance(name, ast.Constant) and name.value == key:
+                    return ast.literal_eval(value)
+    raise KeyError(key)

@@ -1,0 +1,195 @@
+"""The page for recordings: what it says of them, and itself in a browser."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import browser
+import numpy as np
+import pytest
+import safetensors.torch
+import soundfile
+import torch
+from conftest import ROOT
+from test_safety import GOOD
+
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+gradio = pytest.importorskip("gradio")
+from speechbrain_ser import demo, space  # noqa: E402
+
+RATE = 16_000
+SEEN = {"mini-iemocap": {"speakers": ["Ses01F", "Ses01M"], "utterances": ["a", "b", "c"]}}
+RESULTS = {"protocol": "honest", "UA": 61.25, "labels": ["angry", "happy"]}
+
+
+def model(folder, seen=SEEN, seed=0):
+    """An untrained model's folder, with the facts of a trained one."""
+    folder.mkdir(parents=True)
+    (folder / "hyperparams.yaml").write_text(GOOD)
+    torch.manual_seed(seed)
+    network = hp.build(hp.load_tree(GOOD))["model"]
+    safetensors.torch.save_file(network.state_dict(), folder / "model.safetensors")
+    (folder / "trained_on.json").write_text(json.dumps(seen))
+    (folder / "results.json").write_text(json.dumps(RESULTS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return [model(folder / name, seed=seed) for seed, name in enumerate(("first", "second"))]
+
+
+@pytest.fixture(scope="module")
+def recognizer(models):
+    return EmotionRecognizer.from_hparams(models[0])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Recordings by their names, good and bad."""
+    folder = tmp_path_factory.mktemp("recordings")
+    noise = 0.3 * np.random.default_rng(0).standard_normal(15 * RATE)
+    gap = noise.copy()
+    gap[4 * RATE : 11 * RATE] = 0
+    bad = noise[:RATE].copy()
+    bad[99] = np.nan
+    for name, samples in {
+        **{"short": noise[: 2 * RATE], "long": noise, "gap": gap, "nan": bad},
+        **{"silent": np.zeros(RATE), "long silence": np.zeros(15 * RATE), "empty": noise[:0]},
+    }.items():
+        soundfile.write(folder / f"{name}.wav", samples, RATE, "FLOAT")
+    (folder / "cut.wav").write_bytes((folder / "short.wav").read_bytes()[:900])
+    (folder / "text.wav").write_text("no audio")
+    return folder
+
+
+def test_a_short_recording_has_probabilities_alone(recognizer, files):
+    probs, hops = demo.classify(recognizer, files / "short.wav")
+    assert probs == recognizer.classify_file(files / "short.wav").probs and hops == []
+    probs, hops = demo.classify(recognizer, files / "short.wav", longest=1)
+    assert len(hops) == 2
+
+
+def test_a_long_recording_has_the_mean_over_time_and_a_table(recognizer, files):
+    probs, hops = demo.classify(recognizer, files / "gap.wav", window=2, hop=1)
+    assert [hop.end for hop in hops] == list(range(1, 16))
+    heard = [hop.probs for hop in hops if hop.label]
+    assert 0 < len(heard) < 15
+    for label in ("angry", "happy"):
+        assert probs[label] == pytest.approx(np.mean([part[label] for part in heard]))
+    table = demo.rows(hops)
+    segments = recognizer.classify_long(files / "gap.wav", window=2, hop=1)
+    assert [row[2] for row in table] == [part.label or "(silence)" for part in segments]
+    assert table[0][:2] == ["0:00.0", f"0:{segments[0].end:04.1f}"] and table[-1][1] == "0:15.0"
+    assert table[0][3] == f"{100 * max(segments[0].probs.values()):.0f} %"
+    assert "" in [row[3] for row in table]
+    assert "data:image/png;base64,iVBOR" in demo.timeline(hops, ["angry", "happy"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("silent", "is silent"),
+        ("long silence", "is silent: there is nothing to classify"),
+        ("empty", "holds no audio"),
+        ("nan", "holds NaN"),
+        ("cut", "is truncated"),
+        ("text", "is not an audio file"),
+        ("absent", "no such file"),
+    ],
+)
+def test_a_bad_file_is_a_sentence_with_its_name_alone(recognizer, files, name, words):
+    with pytest.raises(InputError, match=f"^{name}.wav.*{words}") as caught:
+        demo.classify(recognizer, files / f"{name}.wav")
+    assert str(files) not in str(caught.value)
+
+
+@pytest.fixture(params=["command", "space"])
+def server(request, models, tmp_path):
+    """The page of two models, served by the command or by a Space's folder: its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "GRADIO_SERVER_PORT": port}
+    (tmp_path / "temporary").mkdir()
+    if request.param == "command":
+        words = [ROOT / "tools/demo.py", *models, "--port", port]
+    else:
+        words = [tmp_path / "space/app.py"]
+        space.write({path.name: str(path) for path in models}, tmp_path / "space")
+        environment |= {"PYTHONPATH": "", "GRADIO_TEMP_DIR": str(tmp_path / "temporary/gradio")}
+    log = tmp_path / "log"
+    pipes = {"stdout": subprocess.PIPE, "stderr": open(log, "w"), "text": True}
+    process = subprocess.Popen([sys.executable, "-u", *words], env=environment, **pipes)
+    try:
+        address = process.stdout.readline().partition(" ")[0]
+        assert address, log.read_text()
+        yield address
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+        kept = [path for path in (tmp_path / "temporary").rglob("*") if path.suffix == ".wav"]
+        assert kept == []  # no recording outlives the page
+    finally:
+        process.kill()
+        process.stdout.close()
+        pipes["stderr"].close()
+
+
+def check(tab, emotion):
+    """Wait until the page shows these probabilities."""
+    shares = sorted(emotion.probs.items(), key=lambda pair: -pair[1])
+    words = [emotion.label, *(part for k, v in shares for part in (k, f"{100 * v:.0f}%"))]
+    shown = "document.querySelector('#label').innerText.split(/\\s+/).slice(1).join(' ')"
+    tab.wait(f"document.querySelector('#label h2') && {shown}.trim() == {' '.join(words)!r}")
+
+
+@pytest.mark.skipif(not browser.found(), reason="there is no Chromium")
+def test_a_dropped_file_s_emotions_are_read_from_the_page(
+    server, models, recognizer, files, tmp_path
+):
+    (tmp_path / "profile").mkdir()
+    tab = browser.Browser(tmp_path / "profile")
+    try:
+        tab.open(server)
+        tab.wait("document.querySelector('#recording input[type=file]') && true")
+        assert "knows nothing of people's emotions" in tab.wait("document.body.innerText")
+        tab.drop("#recording button", files / "short.wav")
+        check(tab, recognizer.classify_file(files / "short.wav"))
+        tab.run("document.querySelector('input[aria-label=Model]').focus()")
+        tab.wait("document.querySelector('[role=option][aria-label=second]') && true")
+        tab.run(
+            "document.querySelector('[role=option][aria-label=second]').dispatchEvent("
+            "new MouseEvent('mousedown', {bubbles: true}))"
+        )
+        other = EmotionRecognizer.from_hparams(models[1])
+        check(tab, other.classify_file(files / "short.wav"))
+        assert not tab.run("!!document.querySelector('#timeline img')")
+        assert list((tmp_path / "temporary").rglob("short.wav"))
+
+        tab.run("document.querySelector('#recording [aria-label=Clear]').click()")
+        tab.wait("document.querySelector('#said')?.innerText.includes('appear here')")
+        tab.give("#recording input[type=file]", files / "text.wav")
+        said = tab.wait("document.querySelector('#said .problem')?.innerText")
+        assert said.startswith("text.wav (8 bytes) is not an audio file")
+
+        tab.run("document.querySelector('#recording [aria-label=Clear]').click()")
+        tab.wait("document.querySelector('#recording input[type=file]') && true")
+        tab.drop("#recording button", files / "gap.wav")
+        tab.wait("document.querySelector('#timeline img')?.naturalWidth")
+        tab.wait("document.querySelector('#segments')?.innerText.includes('0:15.0')")
+        table = tab.run("document.querySelector('#segments').innerText").split("\n")
+        rows = demo.rows(demo.classify(other, files / "gap.wav")[1])
+        cells = [cell for row in rows for cell in row if cell]
+        assert len(rows) == 3 and [line for line in table if line.strip()][-11:] == cells
+        away = [url for url in tab.requests if not url.startswith((server, "data:", "blob:"))]
+        assert len(tab.requests) > 20 and away == []  # nothing is fetched from elsewhere
+    finally:
+        tab.close()

@@ -1,0 +1,105 @@
+"""The demo's command: which models it finds, what it refuses, the folder of a Space."""
+
+import ast
+import re
+import shutil
+import sys
+
+import pytest
+import torch
+from test_demo import model
+from test_tools import tool
+
+gradio = pytest.importorskip("gradio")
+from speechbrain_ser import card, space  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Runs of two folds, one of speakers, and one whose model is damaged."""
+    folder = tmp_path_factory.mktemp("made") / "results"
+    model(folder / "fusion/fold1/1000/best")
+    model(folder / "fusion/fold2/1000/best")
+    model(folder / "speaker/fold1/1000/best", seen={"c": {"speakers": ["angry", "happy", "sad"]}})
+    (model(folder / "broken/fold1/1000/best") / "hyperparams.yaml").write_text("labels: [")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def best(results):
+    return results / "fusion/fold1/1000/best"
+
+
+def test_the_page_says_what_a_model_was_trained_on(best, tmp_path):
+    text = card.about(best)
+    assert "synthesised speech in the layout of IEMOCAP (3 recordings of 2 speakers)" in text
+    assert (
+        "(honest) it recognised 61.2 % of each emotion" in text and "guessing gets 50.0 %" in text
+    )
+    assert "knows nothing of people's emotions" in text
+    copy = shutil.copytree(best, tmp_path / "copy")
+    (copy / "trained_on.json").write_text("{}")
+    assert card.about(copy) == "What it was trained on is not told."
+    for facts in ('{"a": 1}', "[1]", '{"a": '):
+        (copy / "trained_on.json").write_text(facts)
+        assert card.about(copy).startswith("What it was trained on cannot be read")
+
+
+def test_models_are_found_and_named_apart(results, best, monkeypatch):
+    find = tool("demo").find
+    runs = [results / f"fusion/fold{fold}/1000/best" for fold in (1, 2)]
+    expected = {"fusion/fold1/1000": str(runs[0]), "fusion/fold2/1000": str(runs[1])}
+    assert find([str(results)]) == expected  # neither the speakers' nor the broken one
+    assert find([str(results / "fusion/fold2"), str(best)]) == dict(reversed(expected.items()))
+    assert find([str(best.parent)]) == find([str(best)]) == find([str(best)] * 2)
+    copy = shutil.copytree(best, results.parent / "elsewhere/fusion/fold1/1000/best")
+    names = ["results/fusion/fold1/1000", "elsewhere/fusion/fold1/1000"]
+    assert list(find([str(best), str(copy)])) == names
+    shared = shutil.copytree(best, results.parent / "shared")
+    assert find([str(shared)]) == {"shared": str(shared)}
+    monkeypatch.chdir(best)
+    assert list(find(["."])) == ["fusion/fold1/1000"]
+
+
+def test_what_cannot_be_shown_is_a_sentence(results, tmp_path, capsys, monkeypatch):
+    command = tool("demo")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "void").mkdir()
+    for words, sentence in (
+        ([], "there is no folder results: .* bash tools/quickstart.sh"),
+        (["nothing"], "there is no folder nothing"),
+        (["void"], "void is not a model folder"),
+        (["user/name"], "user/name is neither a local model folder nor a Hub repository"),
+        ([str(results / "speaker")], "no model in .* names no emotions, but speakers"),
+        ([str(results / "broken/fold1/1000/best")], "hyperparams.yaml"),
+        ([str(results / "fusion"), "--space", "void"], "void is there already"),
+        ([str(results / "fusion"), "--device", "cuda:7"], "no CUDA device"),
+    ):
+        assert command.main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("demo.py: ") and re.search(sentence, line)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "speechbrain_ser.demo")
+    monkeypatch.delattr("speechbrain_ser.demo")
+    assert command.main([str(results / "fusion")]) == 2
+    assert "pip install -e '.[demo]'" in capsys.readouterr().err
+
+
+def test_a_space_s_folder_names_what_it_needs(best, tmp_path, monkeypatch):
+    folder = tmp_path / "space"
+    monkeypatch.setattr(space.best, "find", lambda source: best)
+    space.write({"mine": str(best), "theirs": "user/name"}, folder)
+    page = (folder / "README.md").read_text()
+    assert "sdk: gradio" in page and f"sdk_version: {gradio.__version__}" in page
+    assert "app_file: app.py" in page and "models:\n- user/name\n" in page
+    wanted = (folder / "requirements.txt").read_text()
+    assert "\ntorch>=" in wanted and "\nscipy\n" in wanted and "opensmile" not in wanted
+    assert wanted.splitlines()[1] == "--extra-index-url https://download.pytorch.org/whl/cpu"
+    app = (folder / "app.py").read_text()
+    models = ast.literal_eval(app.partition("MODELS = ")[2].partition("\n\n")[0])
+    assert models == {"mine": "models/1", "theirs": "user/name"}
+    kept = [path.name for path in (folder / "models/1").iterdir()]
+    assert sorted(kept) == sorted(path.name for path in best.iterdir())
+    assert str(tmp_path) not in app + page + wanted and not list(folder.rglob("__pycache__"))

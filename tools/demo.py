@@ -1,0 +1,122 @@
+"""A page on which people record or drop a file and see its emotions.
+
+python tools/demo.py                                          the models in results/
+python tools/demo.py results/fusion/fold1/1000 user/model     these
+python tools/demo.py results/fusion/fold1/1000 --space space/ a Hub Space's folder
+
+MODEL is a run's folder, its best/, a folder in and below which models are searched, or a Hub id.
+Recordings are processed on this machine, and deleted. A Space's folder holds app.py, its
+requirements, this package and the models (of a Hub id the name alone), and is uploaded as it is.
+Needs pip install -e '.[demo]'.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from speechbrain_ser import best, space
+from speechbrain_ser.errors import InputError
+
+RESULTS = "results"
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="*", default=[RESULTS])
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
+    parser.add_argument("--port", type=int, help="the first free one from 7860")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    parser.add_argument("--space", type=Path, metavar="DIR", help="write a Hub Space's folder")
+    options = parser.parse_args(words)
+    try:
+        models = find(options.models)
+        if options.space:
+            space.write(models, options.space, options.device)
+            print(f"it is ready: hf upload user/name {options.space} --repo-type space")
+            return 0
+        if options.device != "cpu" and not torch.cuda.is_available():
+            raise InputError("this machine has no CUDA device: use --device cpu")
+        with tempfile.TemporaryDirectory(prefix="ser_demo_") as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder  # before gradio is imported
+            page().serve(models, options.device, options.host, options.port)
+    except InputError as error:
+        print(f"demo.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def page():
+    """The module of the page; InputError without gradio."""
+    try:
+        from speechbrain_ser import demo
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise InputError("the page needs the package gradio: pip install -e '.[demo]'") from None
+    return demo
+
+
+def find(sources: list[str]) -> dict[str, str]:
+    """{name: model folder or Hub id}, the names as short as they tell the models apart.
+
+    Raises InputError where there is no model, or one that names no emotions.
+    """
+    found: dict[str, None] = {}  # each once, in order
+    for source in sources:
+        if not Path(source).is_dir() and (source == RESULTS or source.count("/") != 1):
+            raise InputError(
+                f"there is no folder {source}: name a run's folder or a Hub id, or train a model "
+                "first, bash tools/quickstart.sh"
+            )
+        inside = sorted(Path(source).rglob(f"best/{best.WEIGHTS}"))
+        if not inside or (Path(source) / best.WEIGHTS).is_file():
+            if fault := fault_of(source):
+                raise InputError(fault)
+            found[source] = None
+            continue
+        faults = {str(path.parent): fault_of(path.parent) for path in inside}
+        found |= {folder: None for folder, fault in faults.items() if not fault}
+        if all(faults.values()):
+            raise InputError(f"no model in {source} will do: {next(iter(faults.values()))}")
+    return named(list(found))
+
+
+def fault_of(source: str | Path) -> str | None:
+    """Why a model does not name emotions, None if it does."""
+    try:
+        labels = best.description(source)["labels"]
+        speakers = {name for seen in best.trained_on(source).values() for name in seen["speakers"]}
+    except InputError as error:
+        return str(error)
+    if not labels or set(labels) <= speakers:
+        return f"{source} names no emotions, but {'speakers' if labels else 'other things'}"
+    return None
+
+
+def named(sources: list[str]) -> dict[str, str]:
+    """Of run folders experiment/fold/seed, of others the last part; more where these are alike."""
+    names: list[str] = []
+    for length in range(1, 99):
+        names = []
+        for source in sources:
+            folder = Path(source).absolute()
+            run = folder.name == "best"
+            parts = folder.parts[1:-1] if run else folder.parts[1:]
+            names += ["/".join(parts[-max(length, 3 if run else 1) :])]
+            if not folder.is_dir():
+                names[-1] = source
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, sources, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
