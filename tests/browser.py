@@ -26,7 +26,7 @@ def found() -> str | None:
 class Browser:
     """One tab. `requests` are the addresses that the page asked for."""
 
-    def __init__(self, folder: Path, seconds: float = 60.0):
+    def __init__(self, folder: Path, seconds: float = 120):
         self.seconds = seconds  # that a wait may last
         self.requests: list[str] = []
         self.number, self.rest, self.session = 0, b"", {}

@@ -95,8 +95,7 @@ def test_a_space_s_folder_names_what_it_needs(best, tmp_path, monkeypatch):
     assert "sdk: gradio" in page and f"sdk_version: {gradio.__version__}" in page
     assert "app_file: app.py" in page and "models:\n- user/name\n" in page
     wanted = (folder / "requirements.txt").read_text()
-    assert "\ntorch>=" in wanted and "\nscipy\n" in wanted and "opensmile" not in wanted
-    assert wanted.splitlines()[1] == "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert wanted.startswith("torch>=") and "\nscipy\n" in wanted and "opensmile" not in wanted
     app = (folder / "app.py").read_text()
     models = ast.literal_eval(app.partition("MODELS = ")[2].partition("\n\n")[0])
     assert models == {"mine": "models/1", "theirs": "user/name"}
