@@ -1,5 +1,6 @@
 """Datasets, batches and loaders: split parts in, padded batches out."""
 
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,6 +101,37 @@ class WrappedBatches(ShuffledBatches):
         random.Random(self.seed + self.epoch).shuffle(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield [order[i % len(order)] for i in range(start, start + self.batch_size)]
+
+
+class BucketedBatches(Sampler):
+    """Another sampler's utterances of each epoch dealt anew: a batch holds similar lengths.
+
+    Every epoch has the utterances, repetitions and batch sizes that it would have without; lengths
+    are compared to a tenth, drawn from seed + epoch, so that batch-mates change, and so are the
+    batches' places.
+
+    seconds : of each item, in the dataset's order
+    """
+
+    def __init__(self, batches: ShuffledBatches, seconds: Sequence[float]):
+        self.batches = batches
+        self.seconds = seconds
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        draw = random.Random(self.batches.seed + self.batches.epoch)
+        dealt = list(self.batches)
+        order = [index for batch in dealt for index in batch]
+        order.sort(key=lambda index: self.seconds[index] * draw.uniform(0.9, 1.1))
+        ends = list(itertools.accumulate(map(len, dealt)))
+        buckets = [order[end - len(batch) : end] for batch, end in zip(dealt, ends, strict=True)]
+        draw.shuffle(buckets)
+        yield from buckets
 
 
 class TwoViews(Sampler):

@@ -125,6 +125,11 @@ def fit_and_test(
         batch_size=hparams["batch_size"],
         seed=hparams["seed"],
     )
+    if hparams["batching"] == "bucketed":
+        seconds = [entry["duration"] for entry in parts["train"].values()]
+        batches = data.BucketedBatches(batches, seconds)
+    elif hparams["batching"] != "published":
+        raise InputError(f"batching is {hparams['batching']!r}: use published or bucketed")
     brain.shares = batches = parallel.SharedBatches(batches)
     if hparams["augment"] is not None:
         batches = data.TwoViews(batches)

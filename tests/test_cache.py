@@ -156,6 +156,16 @@ def test_what_changes_from_epoch_to_epoch_is_not_cached(recipe, more, sentence, 
         run(yaml, tiny(yaml, tmp_path, "--cache", "float32", *more))
 
 
+def test_a_bucketed_run(runs, tmp_path):
+    yaml = RECIPES / "IEMOCAP/hparams/emotion.yaml"
+    run(yaml, tiny(yaml, tmp_path, "--batching", "bucketed"))
+    plain = log_of(runs / "emotion/fold1/1000")
+    found = log_of(tmp_path / "emotion/fold1/1000")
+    assert 0 < abs(float(found[0]["train loss"]) - float(plain[0]["train loss"])) < 1
+    with pytest.raises(InputError, match="use published or bucketed"):
+        run(yaml, tiny(yaml, tmp_path, "--batching", "sorted", "--variant", "_other"))
+
+
 def test_trained_speaker_networks_are_not_cached(runs, tmp_path, stores):
     yaml = RECIPES / "IEMOCAP/hparams/fusion.yaml"
     more = [f"--{p}_best={runs}/{p}/fold1/1000/best" for p in ("emotion", "speaker")]

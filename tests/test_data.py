@@ -12,6 +12,7 @@ import torch
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.data import (
     UNKNOWN,
+    BucketedBatches,
     ShuffledBatches,
     UnderSampledBatches,
     WrappedBatches,
@@ -263,3 +264,33 @@ def test_random_windows_are_the_same_in_evaluation_for_any_number_of_workers(par
     assert same(passes[0], passes[2])
     starts = {round(float(row[0]), 3) for batch in passes[0] for row in batch[1]}
     assert len(starts) > 5
+
+
+@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches, WrappedBatches])
+def test_buckets_hold_the_epoch_s_utterances_by_length(sampler):
+    targets = targets_of((40, 60, 31, 52))
+    seconds = np.random.default_rng(0).lognormal(1.3, 0.6, len(targets)).tolist()
+    plain, bucketed = (sampler(targets, batch_size=6, seed=7) for _ in range(2))
+    bucketed = BucketedBatches(bucketed, seconds)
+    epochs = []
+    for epoch in (1, 2):
+        plain.set_epoch(epoch)
+        bucketed.set_epoch(epoch)
+        wanted, found = list(plain), list(bucketed)
+        assert list(bucketed) == found != wanted
+        assert sorted(map(len, found)) == sorted(map(len, wanted))
+        assert len(found) == len(bucketed) == len(plain)
+        assert Counter(sum(found, [])) == Counter(sum(wanted, []))
+        assert padding(found, seconds) < 0.25 * padding(wanted, seconds)
+        epochs.append(found)
+    mates = [{frozenset(batch) for batch in found} for found in epochs]
+    assert len(mates[0] & mates[1]) < len(plain) / 4
+    lengths = [min(seconds[index] for index in batch) for batch in epochs[0]]
+    assert lengths != sorted(lengths)
+
+
+def padding(batches, seconds) -> float:
+    return sum(
+        len(batch) * max(seconds[index] for index in batch) - sum(seconds[index] for index in batch)
+        for batch in batches
+    )
