@@ -9,11 +9,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from benchmarks import common, latency
+from benchmarks import common, growth, latency, memory, training
+from benchmarks.training import OURS
 from conftest import ROOT
 from sklearn.metrics import silhouette_score
 
 from speechbrain_ser import best, splits
+from speechbrain_ser.audio import SpeechReader
 
 
 def tool(name: str) -> ModuleType:
@@ -232,3 +234,64 @@ def test_inference_times_files_beside_speechbrain_s_loop(capsys):
     for _, seconds, rate, _, ratio in rows:
         assert float(rate) == pytest.approx(5 / float(seconds), rel=0.2)
         assert float(ratio) == pytest.approx(slowest / float(seconds), rel=0.2)
+
+
+def test_training_times_an_epoch_each_way(capsys):
+    benchmark.main(["training", "--small", "--recordings", "7", "--batch_size", "3"])
+    header, *rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == ["SpeechBrain's recipe", "Hugging Face's classifier", *OURS]
+    slowest = float(rows[0][1])
+    for _, seconds, rate, ratio in rows:
+        assert float(rate) == pytest.approx(7 / float(seconds), rel=0.2)
+        assert float(ratio) == pytest.approx(slowest / float(seconds), rel=0.2)
+
+
+def test_an_epoch_trains_every_batch_once(tmp_path, monkeypatch):
+    options = benchmark.parser().parse_args(["training", "--small", "--batch_size", "2"])
+    options.workers = 0
+    manifest = common.recordings(tmp_path, 5, 0.6)
+    assert {entry["duration"] for entry in manifest.values()} == {0.6}
+    seen = []
+
+    class Sum(torch.nn.Linear):
+        def forward(self, speech, lens):
+            seen.append(len(speech))
+            return super().forward(speech[:, :4])
+
+    loader = training.loader_of(manifest, SpeechReader(), options, "bucketed")
+    model = Sum(4, 4)
+    before = model.weight.clone()
+    assert training.epoch(model, model, loader, torch.device("cpu"), "bf16") > 0
+    assert sum(seen[1:]) == 5 and not torch.equal(model.weight, before)
+
+
+def test_growth_has_a_row_per_size(monkeypatch, capsys):
+    monkeypatch.setattr(growth, "TIMES", (1, 2))
+    monkeypatch.setattr(growth, "LENGTHS", (1.0, 2.0))
+    benchmark.main(["growth", "--small", "--recordings", "2", "--workers", "0"])
+    header, *rows = table(capsys.readouterr().out)
+    assert [row[:2] for row in rows] == [
+        *(["2", "as IEMOCAP"], ["4", "as IEMOCAP"], ["2", "1"], ["2", "2"])
+    ]
+    hours = 2 / 3600
+    assert float(rows[2][4]) == pytest.approx(float(rows[2][2]) / hours, rel=0.5)
+
+
+def test_memory_knows_the_published_networks(capsys):
+    options = benchmark.parser().parse_args(["memory", "--small"])
+    name, batch, seconds, _, peak = memory.step("two_stage", options)
+    assert (name, batch, seconds) == ("two_stage", "16", "20.0")
+    assert 0.2 < float(peak) < 30
+    shapes = {name: memory.settings(name, small=False) for name in memory.NAMES}
+    assert shapes["fusion"]["speaker"]["head"]["labels"][-1] == "1250"
+    assert shapes["member"]["dim"] == 1024 and shapes["supcon"]["batch_size"] == 12
+
+
+def test_all_runs_every_benchmark(monkeypatch, capsys):
+    ran = []
+    for name, module in benchmark.BENCHMARKS.items():
+        monkeypatch.setattr(module, "run", lambda options, name=name: ran.append((name, options)))
+    benchmark.main(["all", "--quick"])
+    assert [name for name, _ in ran] == list(benchmark.BENCHMARKS) == list(benchmark.QUICK)
+    assert all(options.device == "cpu" for _, options in ran)
+    assert "## python tools/benchmark.py training --small" in capsys.readouterr().out

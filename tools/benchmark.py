@@ -1,28 +1,40 @@
 """Measure how fast the parts are, on random input and random weights.
 
-    python tools/benchmark.py latency --quick              a first look, under a minute on 2 cores
+    python tools/benchmark.py all --quick                  every ratio, under 5 minutes on 2 cores
+    python tools/benchmark.py training                     about seven minutes on 2 cores
     python tools/benchmark.py latency --device cuda --precision bf16
-    python tools/benchmark.py probe                        about four minutes on 2 cores
-    python tools/benchmark.py augment                      about five minutes on 2 cores
-    python tools/benchmark.py knn                          a minute, and 8 GB of memory
-    python tools/benchmark.py inference                    about four minutes on 2 cores
+    python tools/benchmark.py memory                       about ten minutes, and 20 GB of memory
 
-Each prints a table; those in BENCHMARKS.md were made so. WHAT --help says more.
+Each prints tables; those in BENCHMARKS.md were made so. WHAT --help says more.
 """
 
 import argparse
 import sys
+import time
 
-from benchmarks import augment, inference, knn, latency, probe
+from benchmarks import augment, growth, inference, knn, latency, memory, probe, training
 
 from speechbrain_ser.errors import InputError
 
 BENCHMARKS = {
+    "training": training,
+    "growth": growth,
+    "memory": memory,
     "latency": latency,
+    "inference": inference,
     "probe": probe,
     "augment": augment,
     "knn": knn,
-    "inference": inference,
+}
+QUICK = {  # smaller networks and fewer recordings: the ratios' first look
+    "training": "--small --recordings 24",
+    "growth": "--small --recordings 6",
+    "memory": "--small --recipes emotion two_stage supcon",
+    "latency": "--small --quick",
+    "inference": "--small --recordings 12",
+    "probe": "--small --recordings 12",
+    "augment": "--small --batches 1",
+    "knn": "--keys 5531 --repeats 1",
 }
 
 
@@ -31,6 +43,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(dest="command", required=True, metavar="WHAT")
+    every = commands.add_parser("all", help="All of them, one after the other.")
+    every.set_defaults(run=run_all)
+    every.add_argument("--quick", action="store_true", help="small networks, few recordings")
+    every.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     for name, benchmark in BENCHMARKS.items():
         command = commands.add_parser(
             name,
@@ -41,6 +57,17 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=benchmark.run)
         benchmark.add_options(command)
     return whole
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """Every benchmark, its table below its command; the seconds of all last."""
+    began = time.perf_counter()
+    for name in BENCHMARKS:
+        words = [name, *(QUICK[name].split() if options.quick else []), "--device", options.device]
+        print(f"\n## python tools/benchmark.py {' '.join(words)}\n", flush=True)
+        own = parser().parse_args(words)
+        own.run(own)
+    print(f"\nAll of them took {time.perf_counter() - began:.0f} s.")
 
 
 def main(words: list[str] | None = None) -> None:

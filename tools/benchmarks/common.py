@@ -46,11 +46,16 @@ def stopwatch(device: torch.device) -> Callable[[Callable[[], object]], float]:
     return on_cuda if device.type == "cuda" else on_cpu
 
 
-def recordings(folder: Path, count: int) -> dict[str, dict]:
-    """A manifest of `count` noises, their lengths drawn as IEMOCAP's: mean 4.55 s, sd 3.23 s."""
+def recordings(folder: Path, count: int, length: float | None = None) -> dict[str, dict]:
+    """A manifest of `count` noises of `length` seconds.
+
+    None: their lengths are drawn as IEMOCAP's, mean 4.55 s, sd 3.23 s, 0.58 to 34.1 s.
+    """
     draw = np.random.default_rng(0)
     spread = np.log(1 + (3.23 / 4.55) ** 2)
     seconds = draw.lognormal(np.log(4.55) - spread / 2, spread**0.5, count).clip(0.58, 34.1)
+    if length is not None:
+        seconds = np.full(count, length)
     manifest = {}
     for number, duration in enumerate(seconds):
         path = folder / f"{number:04}.wav"

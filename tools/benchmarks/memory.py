@@ -1,0 +1,93 @@
+"""Peak memory of one training step of each recipe: its network, batch size and longest speech.
+
+The published encoders' shapes with random weights. On a CPU it is the whole process's, in a process
+of its own; on CUDA what PyTorch allocated.
+"""
+
+import argparse
+import multiprocessing
+import resource
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+from benchmarks import common
+from speechbrain_ser import hparams as hp
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+LARGE = common.BASE | {  # wav2vec2-large-xlsr-53
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
+LONGEST = 5.3  # seconds, of RAVDESS
+PHASES = {"fusion": ("speaker", "emotion"), "two_stage": ("asr_gender",)}
+FOLDERS = {"speaker": "VoxCeleb1", "member": "RAVDESS"}
+NAMES = ("speaker", "emotion", "fusion", "asr_gender", "two_stage", "multitask", "supcon", "member")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a row per recipe."""
+    device = common.device_of(options)
+    rows = [["recipe", "batch", "longest, s", "parameters, million", "peak, GB"]]
+    for name in options.recipes:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            rows.append(pool.submit(step, name, options).result())
+    print(common.machine(device))
+    print(f"{options.precision}, random weights, Adam; one step.\n")
+    common.print_table(rows)
+
+
+def step(name: str, options: argparse.Namespace) -> list[str]:
+    """A row of the table: what a step of one recipe takes."""
+    device = common.device_of(options)
+    tree = settings(name, options.small)
+    model = hp.build({"model": tree["model"]})["model"].to(device).train()
+    views = 1 if tree["augment"] is None else 2
+    batch, seconds = views * tree["batch_size"], tree["reader"].get("max_seconds") or LONGEST
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained)
+    speech = torch.randn(batch, round(16_000 * seconds), device=device)
+    lens = torch.ones(batch, device=device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        outputs = model.outputs(speech, lens) if hasattr(model, "outputs") else model(speech, lens)
+    outputs = outputs.values() if isinstance(outputs, dict) else [outputs]
+    sum(logits.float().logsumexp(dim=-1).mean() for logits in outputs).backward()
+    optimizer.step()
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    else:
+        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    return [name, f"{batch}", f"{seconds:.1f}", f"{count:.1f}", f"{peak / 1e9:.1f}"]
+
+
+def settings(name: str, small: bool) -> dict:
+    """A recipe's settings, its encoder a shape, its earlier phases' networks new ones."""
+    path = RECIPES / FOLDERS.get(name, "IEMOCAP") / "hparams" / f"{name}.yaml"
+    tree = hp.read(path)
+    shape = common.SMALL if small else LARGE if name == "member" else common.BASE
+    given = {"encoder": shape, "dim": shape.get("hidden_size", 768)}
+    given["targets"] = {"speaker": [f"{n}" for n in range(1251)]}  # VoxCeleb1's
+    given |= {phase: settings(phase, small)["model"] for phase in PHASES.get(name, ())}
+    if name == "two_stage":
+        given["pretrained"] = given.pop("asr_gender")
+    if small:  # of 2 blocks
+        given |= {"skip_block": 1} | ({"frozen": 1} if name == "two_stage" else {})
+    known = {key: value for key, value in given.items() if key in tree}
+    if "speaker" not in tree["targets"]:
+        known.pop("targets")
+    hp.override(tree, known)
+    return hp.resolve(tree, path)
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    common.common(command)
+    command.add_argument("--recipes", nargs="+", default=NAMES, choices=NAMES, metavar="NAME")
+    command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")

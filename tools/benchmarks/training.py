@@ -1,0 +1,179 @@
+"""A fine-tuning epoch: SpeechBrain's recipe, Hugging Face's classifier, and ours, step by step.
+
+All have the same shape of encoder with random weights, frozen CNN, batch size, recordings, loss and
+Adam. SpeechBrain's is the step of its IEMOCAP recipe: its wav2vec2 lobe with output_norm,
+StatisticsPooling, Linear, a loader in random order. Hugging Face's is
+Wav2Vec2ForSequenceClassification. Ours adds one thing per row.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
+from speechbrain.nnet.linear import Linear
+from speechbrain.nnet.pooling import StatisticsPooling
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForAudioClassification,
+    Wav2Vec2FeatureExtractor,
+)
+
+from benchmarks import common
+from speechbrain_ser import cache
+from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser.data import BucketedBatches, ShuffledBatches, make_dataset, make_loader
+from speechbrain_ser.features import FeatureStore
+from speechbrain_ser.models.classifier import Classifier
+from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.pooling import MeanPooling
+
+Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # speech, lens -> logits
+OURS = {  # name: batching, dtype of the cache, precision
+    "ours": ("published", None, "fp32"),
+    "+ cache of the CNN, float32": ("published", "float32", "fp32"),
+    "+ cache of the CNN, float16": ("published", "float16", "fp32"),
+    "+ length buckets": ("bucketed", "float16", "fp32"),
+    "+ bf16 autocast": ("bucketed", "float16", "bf16"),
+}
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the seconds of an epoch each way, utterances per second, and ratios."""
+    device = common.device_of(options)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        manifest = common.recordings(folder, options.recordings)
+        reader = SpeechReader(max_seconds=15, train_window="centre", normalise=True)
+        config = common.SMALL if options.small else common.BASE
+        loader = loader_of(manifest, reader, options, "published")
+        seconds = {}
+        for name, made in (
+            ("SpeechBrain's recipe", speechbrain_step),
+            ("Hugging Face's classifier", hugging_face_step),
+        ):
+            torch.manual_seed(0)
+            forward, modules = made(config, temporary)
+            seconds[name] = epoch(forward, modules.to(device), loader, device)
+        torch.manual_seed(0)
+        model = network(options, device)
+        filling = 0.0
+        for name, (batching, dtype, precision) in OURS.items():
+            began = time.perf_counter()
+            read = stored(model, reader, manifest, dtype, folder, device) if dtype else reader
+            filling = max(filling, time.perf_counter() - began)
+            loader = loader_of(manifest, read, options, batching)
+            seconds[name] = epoch(model, model, loader, device, precision)
+    print(common.machine(device))
+    total = sum(entry["duration"] for entry in manifest.values())
+    print(
+        f"{len(manifest)} recordings of IEMOCAP's durations, {total:.0f} s (15 s each at most), "
+        f"batch {options.batch_size}; {common.shape(options)}, random weights, CNN frozen. Filling "
+        f"the cache, once for all epochs, folds and seeds: {filling:.1f} s.\n"
+    )
+    slowest = seconds["SpeechBrain's recipe"]
+    rows = [["", "s per epoch", "utterances/s", "against SpeechBrain's recipe"]]
+    for name, own in seconds.items():
+        rows.append([name, f"{own:.2f}", f"{len(manifest) / own:.2f}", f"{slowest / own:.2f}"])
+    common.print_table(rows)
+
+
+def network(options: argparse.Namespace, device: torch.device) -> Classifier:
+    """Encoder, mean over time, linear layer."""
+    encoder = Encoder(common.SMALL if options.small else common.BASE)
+    head = LinearHead(encoder.dim, common.EMOTIONS)
+    return Classifier(encoder, MeanPooling(encoder.dim), head).to(device).train()
+
+
+def stored(
+    model: Classifier,
+    reader: SpeechReader,
+    manifest: dict,
+    dtype: str,
+    folder: Path,
+    device: torch.device,
+) -> cache.StoredReader:
+    """A reader of what the encoder's CNN makes of the recordings, which is computed first."""
+    frontend = cache.FrozenPart(model.encoder)
+    store = FeatureStore(frontend, reader, dtype, folder / "features")
+    store.fill([entry["wav"] for entry in manifest.values()], device, progress=False)
+    return cache.StoredReader(store)
+
+
+def loader_of(manifest: dict, read, options: argparse.Namespace, batching: str):
+    """Batches of one epoch, the same utterances whatever the batching."""
+    dataset = make_dataset(manifest, read, {"emotion": common.EMOTIONS}, training=True)
+    targets = [entry["emotion"] for entry in manifest.values()]
+    batches = ShuffledBatches(targets, options.batch_size, seed=0)
+    if batching == "bucketed":
+        batches = BucketedBatches(batches, [entry["duration"] for entry in manifest.values()])
+    return make_loader(dataset, options.workers, batches=batches)
+
+
+def epoch(
+    forward: Forward, modules: nn.Module, loader, device: torch.device, precision: str = "fp32"
+) -> float:
+    """Seconds of all steps of an epoch, after the first batch once for warm-up."""
+    trained = [p for p in modules.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=1e-5, fused=device.type == "cuda")
+
+    def step(batch) -> None:
+        batch = batch.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = forward(batch.speech.data, batch.speech.lengths)
+            loss = cross_entropy(logits.float(), batch.emotion_id)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 5.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step(next(iter(loader)))
+    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    finish()
+    began = time.perf_counter()
+    for batch in loader:
+        step(batch)
+    finish()
+    return time.perf_counter() - began
+
+
+def speechbrain_step(config: dict, folder: str) -> tuple[Forward, nn.Module]:
+    """The forward of SpeechBrain's recipe (train_with_wav2vec2.py), and its modules."""
+    hub = str(Path(folder, "hub"))
+    AutoModel.from_config(AutoConfig.for_model(**config)).save_pretrained(hub)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(hub)
+    lobe = Wav2Vec2(
+        hub, save_path=folder, output_norm=True, freeze=False, freeze_feature_extractor=True
+    )
+    pooling = StatisticsPooling(return_std=False)
+    dim = lobe.model.config.hidden_size
+    linear = Linear(input_size=dim, n_neurons=len(common.EMOTIONS), bias=False)
+
+    def forward(speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        frames = lobe(speech, lens)
+        pooled = pooling(frames, lens)  # [batch, 1, dim]
+        return linear(pooled.view(len(pooled), -1)).log_softmax(dim=1)
+
+    return forward, nn.ModuleList([lobe, linear]).train()
+
+
+def hugging_face_step(config: dict, folder: str) -> tuple[Forward, nn.Module]:
+    """The forward of Hugging Face's classifier, and its modules."""
+    classes = {"num_labels": len(common.EMOTIONS)}
+    model = AutoModelForAudioClassification.from_config(AutoConfig.for_model(**config, **classes))
+    model.freeze_feature_encoder()
+    return lambda speech, lens: model(speech).logits, model.train()
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    common.common(command)
+    command.add_argument("--recordings", type=int, default=48)
+    command.add_argument("--batch_size", type=int, default=6)
+    command.add_argument("--workers", type=int, default=2, help="processes that read")
