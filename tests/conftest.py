@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from speechbrain_ser import brain, experiment
+from speechbrain_ser import experiment, plan
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -54,13 +54,7 @@ def script_module(script: Path):
 def run(yaml: Path, arguments: list[str]) -> None:
     """Run a recipe in this process, as its script would."""
     script = script_of(yaml)
-    module = script_module(script)
-    brains = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, brain.SerBrain)
-    ]
-    experiment.run_once(brains[-1], script, arguments)
+    experiment.run_once(plan.brain_of(script), script, arguments)
 
 
 @pytest.fixture(scope="session")
