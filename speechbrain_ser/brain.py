@@ -31,7 +31,7 @@ class SerBrain(sb.Brain):
 
     def speech_of(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
         """batch -> speech [batch, time], lens [batch], on the device."""
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         return batch.speech.data, batch.speech.lengths
 
     @staticmethod

@@ -25,7 +25,7 @@ class ProbeBrain(SerBrain):
     """Pepino 2021: cross-entropy of a small network on frozen features, kept in a store."""
 
     def compute_forward(self, batch, stage):
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         encoded = []
         for number in range(len(self.stores)):
             features = batch[f"features{number}"]  # [batch, frame, layer, dim]

@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from speechbrain.dataio.batch import PaddedBatch
 from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -227,4 +228,10 @@ def make_loader(
 ) -> DataLoader:
     """Padded batches: by the batch sampler `batches`, or in the dataset's order."""
     order = {"batch_sampler": batches} if batches else {"batch_size": batch_size}
-    return make_dataloader(dataset, num_workers=workers, collate_fn=PaddedBatch, **order)
+    return make_dataloader(
+        dataset,
+        num_workers=workers,
+        collate_fn=PaddedBatch,
+        pin_memory=torch.cuda.is_available(),  # so that the copy to a GPU waits for nothing
+        **order,
+    )
