@@ -149,6 +149,17 @@ class SerBrain(sb.Brain):
             parallel.average_gradients(self.modules.parameters())
         super().optimizers_step()
 
+    def check_gradients(self):
+        """As SpeechBrain's, which asks a GPU about every parameter: here once for all of them."""
+        gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
+        if gradients:
+            norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
+            if not norms.isfinite().all():
+                super().check_gradients()
+
+    def check_loss_isfinite(self, loss):
+        """Not here, where the forward pass would be waited for, but in update_average."""
+
     def shared(self, objectives: Callable) -> Callable:
         """compute_objectives, in training with the weight of this process's share of the batch."""
 
@@ -214,6 +225,8 @@ class SerBrain(sb.Brain):
 
         SpeechBrain's also leaves out what is not finite, and begins with 0.
         """
+        if not self.evaluated:
+            super().check_loss_isfinite(loss)
         share = self.last_share if self.evaluated else 1 / self.step
         return avg_loss + (float(loss) - avg_loss) * share
 

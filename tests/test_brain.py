@@ -343,6 +343,29 @@ def test_the_norm_over_all_trained_parameters_is_clipped(train):
         assert norm == pytest.approx(0.05, rel=1e-3)
 
 
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf])
+def test_gradients_are_asked_about_once_and_bad_ones_are_dropped(train, monkeypatch, bad):
+    brain = train(epochs=1)
+    parameters = list(brain.modules.parameters())
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 0.5)
+    if bad is not None:
+        parameters[1].grad[0] = bad
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda t: asked.append(t) or t.item() != 0)
+    brain.check_gradients()
+    monkeypatch.undo()
+    assert [p.grad is None for p in parameters] == [False, bad is not None, False]
+    assert len(asked) == (1 if bad is None else 1 + len(parameters))
+
+
+def test_losses_that_stay_no_numbers_end_the_run(train, monkeypatch):
+    monkeypatch.setattr(RecordingSGD, "step", torch.optim.SGD.step)
+    monkeypatch.setattr(Offset, "forward", lambda self, logits, _: logits.sum() * math.nan)
+    with pytest.raises(ValueError, match="Loss is not finite and patience is exhausted"):
+        train(epochs=1)
+
+
 def test_frozen_parameters_are_not_the_optimizer_s(train, monkeypatch):
     original = TinyNetwork.__init__
 
