@@ -37,11 +37,9 @@ class FrozenPart(nn.Module):
 
     def describe(self) -> dict:
         """What, beside the weights, decides the features."""
-        depth, config = self.encoder[0].depth, self.encoder[0].describe()
-        if not depth:
-            kept = ("model_type", "conv_", "feat_extract_", "squeeze")
-            config = {key: value for key, value in config.items() if key.startswith(kept)}
-        return {"depth": depth, "encoder": config}
+        encoder = self.encoder[0]
+        config = encoder.describe() if encoder.depth else encoder.cnn_config()
+        return {"depth": encoder.depth, "encoder": config}
 
     def forward(
         self, speech: torch.Tensor, lens: torch.Tensor

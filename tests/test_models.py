@@ -341,6 +341,53 @@ def test_a_frozen_speaker_network_builds_no_graph():
         assert network.represent(*padded())[0].requires_grad
 
 
+def same_checkpoint(**settings) -> FusionNetwork:
+    """A fusion network whose two CNNs come from one checkpoint."""
+    network = fusion_network(dropout=0.0, **settings)
+    own = network.emotion.encoder.model.feature_extractor.state_dict()
+    network.speaker.encoder.model.feature_extractor.load_state_dict(own)
+    return network
+
+
+@pytest.mark.parametrize("regime", ["frozen", "arcface", "all"])
+def test_one_cnn_is_computed_once_with_the_same_answers(regime):
+    once, twice = same_checkpoint(regime=regime), same_checkpoint(regime=regime, share_cnn=False)
+    calls = []
+    for network in (once, twice):
+        cnn = network.encoder.model.feature_extractor
+        cnn.conv_layers[0].register_forward_hook(lambda *_: calls.append("emotion"))
+        cnn = network.speaker.encoder.model.feature_extractor
+        cnn.conv_layers[0].register_forward_hook(lambda *_: calls.append("speaker"))
+    for mode in (True, False):
+        found, wanted = (n.train(mode).represent(*padded()) for n in (once, twice))
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one, other)
+        assert calls == ["emotion", "speaker", "emotion"]
+        calls.clear()
+    for network, (fused, speaker) in ((once, found), (twice, wanted)):
+        (fused.sum() + speaker.sum()).backward()
+        network.fusion.grad = None
+    gradients = [
+        {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+        for network in (once, twice)
+    ]
+    assert gradients[0].keys() == gradients[1].keys() != set()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-5, rtol=1e-4)
+
+
+def test_networks_of_different_cnns_compute_both():
+    assert not fusion_network().eval().one_cnn
+    assert same_checkpoint().eval().one_cnn
+    published = EmotionNetwork(
+        encoder(padding="as_published"), ParallelAttentionPooling(16), CosineHead(16, EMOTIONS)
+    )
+    assert not FusionNetwork(speaker_network(), published).eval().one_cnn
+    assert not FusionNetwork(ecapa(), emotion_network()).eval().one_cnn
+    tuned = FusionNetwork(speaker_network(frozen="none"), emotion_network())
+    assert not tuned.eval().one_cnn
+
+
 def test_dropout_of_a_frozen_speaker_network_is_off_unless_kept_alive():
     speech, lens = padded()
     quiet, alive = fusion_network(dropout=0.3), fusion_network(dropout=0.3, frozen_dropout=True)

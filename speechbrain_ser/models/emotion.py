@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import keep_frozen
+from speechbrain_ser.models.encoder import Encoder, keep_frozen
 from speechbrain_ser.models.pooling import check_dim
 
 
@@ -45,6 +45,8 @@ class FusionNetwork(nn.Module):
     layerdrop : of both encoders, while training (Park 2023, authors' code: 0.05 in this phase)
     frozen_dropout : keep dropout and LayerDrop of the frozen parts alive in training, as the
         authors' code does
+    share_cnn : compute the CNN once where both encoders have the same one, frozen since the same
+        checkpoint, as in the paper. No result depends on it
 
     Raises InputError if the two embeddings differ in size.
     """
@@ -58,6 +60,7 @@ class FusionNetwork(nn.Module):
         speaker_heads: int | None = None,
         layerdrop: float = 0.0,
         frozen_dropout: bool = False,
+        share_cnn: bool = True,
     ):
         super().__init__()
         frozen = {
@@ -81,6 +84,8 @@ class FusionNetwork(nn.Module):
         for network in (speaker, emotion):
             if hasattr(network.encoder, "model"):
                 network.encoder.layerdrop = layerdrop
+        self.share_cnn = share_cnn
+        self.one_cnn = False  # until train or eval has compared the two
         self.regime = regime
         self.frozen_dropout = frozen_dropout
         self.frozen_parts = frozen[regime]
@@ -100,6 +105,7 @@ class FusionNetwork(nn.Module):
         super().train(mode)
         for part in self.frozen_parts:
             keep_frozen(part, dropout=self.frozen_dropout)
+        self.one_cnn = self.share_cnn and same_cnn(self.speaker.encoder, self.encoder)
         return self
 
     def represent(
@@ -109,6 +115,8 @@ class FusionNetwork(nn.Module):
 
         speaker : the speaker embedding, where it is known
         """
+        if self.one_cnn and speaker is None and speech.dim() == 2:
+            speech, lens = self.encoder.stored_form(speech, lens)
         if speaker is None:
             speaker = self.speaker.embed(speech, lens)
         return self.fusion * speaker + self.emotion.embed(speech, lens), speaker
@@ -120,3 +128,13 @@ class FusionNetwork(nn.Module):
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> emotion logits [batch, class]."""
         return self.head(self.embed(speech, lens))
+
+
+def same_cnn(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two encoders have equal CNNs, and can go on from its output."""
+    if not all(isinstance(part, Encoder) and part.depth == 0 for part in (one, other)):
+        return False
+    if one.cnn_config() != other.cnn_config():
+        return False
+    states = (part.model.feature_extractor.state_dict() for part in (one, other))
+    return all(map(torch.equal, *(state.values() for state in states)))

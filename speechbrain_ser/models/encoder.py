@@ -229,6 +229,13 @@ class Encoder(nn.Module):
         with self._first_norm_over(samples, speech.shape[1]):
             return self.model.feature_extractor(speech * valid).transpose(1, 2)
 
+    def stored_form(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> frozen_output [batch, frame, dim], its lens."""
+        stored = self.frozen_output(speech, lens)
+        return stored, self.count_frames(speech, lens) / stored.shape[1]
+
     def _resume(self, stored: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """What forward gives, from the frozen part's output on."""
         valid = self.valid_frames(stored, lens)
@@ -316,6 +323,11 @@ class Encoder(nn.Module):
             for key, value in config.items()
             if key not in dropped and not key.startswith("_")
         }
+
+    def cnn_config(self) -> dict:
+        """The part of `describe` that decides what the CNN computes."""
+        kept = ("model_type", "conv_", "feat_extract_", "squeeze")
+        return {key: value for key, value in self.describe().items() if key.startswith(kept)}
 
 
 @contextlib.contextmanager
