@@ -4,6 +4,7 @@
     python tools/benchmark.py training                     about seven minutes on 2 cores
     python tools/benchmark.py latency --device cuda --precision bf16
     python tools/benchmark.py memory                       about ten minutes, and 20 GB of memory
+    python tools/benchmark.py manifest --files 138000      a minute
 
 Each prints tables; those in BENCHMARKS.md were made so. WHAT --help says more.
 """
@@ -12,7 +13,7 @@ import argparse
 import sys
 import time
 
-from benchmarks import augment, growth, inference, knn, latency, memory, probe, training
+from benchmarks import augment, growth, inference, knn, latency, manifest, memory, probe, training
 
 from speechbrain_ser.errors import InputError
 
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "probe": probe,
     "augment": augment,
     "knn": knn,
+    "manifest": manifest,
 }
 QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "training": "--small --recordings 24",
