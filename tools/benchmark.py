@@ -37,7 +37,9 @@ QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "probe": "--small --recordings 12",
     "augment": "--small --batches 1",
     "knn": "--keys 5531 --repeats 1",
+    "manifest": "--quick",
 }
+NO_NETWORK = ("manifest",)  # nothing of it runs on a device
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,7 +67,8 @@ def run_all(options: argparse.Namespace) -> None:
     """Every benchmark, its table below its command; the seconds of all last."""
     began = time.perf_counter()
     for name in BENCHMARKS:
-        words = [name, *(QUICK[name].split() if options.quick else []), "--device", options.device]
+        words = [name, *(QUICK[name].split() if options.quick else [])]
+        words += [] if name in NO_NETWORK else ["--device", options.device]
         print(f"\n## python tools/benchmark.py {' '.join(words)}\n", flush=True)
         own = parser().parse_args(words)
         own.run(own)

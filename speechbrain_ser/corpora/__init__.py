@@ -5,16 +5,20 @@ A manifest is {utt_id: {"wav", "duration", "emotion", "speaker", "session", "gen
 neither folds nor splits, except the "split" (train, valid or test) that a list or table states.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from speechbrain_ser.audio import duration
+from speechbrain_ser.corpora import headers
 from speechbrain_ser.errors import InputError
 
 MANY = 2_000  # files: fewer headers are read before a progress bar would be seen
+THREADS = 8  # they wait for the disk; with more, each waits for the interpreter
+CHUNK = 64  # files that a thread takes at a time: one by one costs more than reading them
 
 
 def row(
@@ -42,12 +46,26 @@ def row(
 
 
 def measure(paths: Iterable[str | Path]) -> list[float | InputError]:
-    """Seconds of each file by its header, or why it cannot be read, in the order of paths."""
-    paths = list(paths)
-    with ThreadPoolExecutor(max_workers=16) as pool:  # waits for the disk, not for the processor
-        seconds = pool.map(_seconds, paths)
-        hidden = len(paths) < MANY
-        return list(tqdm(seconds, "reading audio headers", total=len(paths), disable=hidden))
+    """Seconds of each file by its header, or why it cannot be read, in the order of paths.
+
+    Of MANY files or more, those that have not changed since an earlier call are not opened.
+    """
+    paths = [str(path) for path in paths]
+    if len(paths) < MANY:
+        with ThreadPoolExecutor(THREADS) as pool:
+            return list(pool.map(_seconds, paths))
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    durations: list[float | InputError] = []
+    pool = ThreadPoolExecutor(THREADS)
+    with headers.Known(paths) as known, tqdm(total=len(paths), desc="reading audio headers") as bar:
+        try:
+            for found, fresh in pool.map(partial(_chunk, known.seconds), chunks):
+                durations += found
+                known.add(fresh)
+                bar.update(len(found))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return durations
 
 
 def finish(rows: dict[str, dict]) -> dict[str, dict]:
@@ -118,6 +136,22 @@ def check_count(count: int, expected: int | None, corpus: str) -> None:
 def how_to_give(variable: str) -> str:
     """The end of a sentence about a missing or wrong data_folder."""
     return f"give it with --data_folder PATH or the environment variable {variable}"
+
+
+def _chunk(
+    known: Mapping[headers.Key, float], paths: Sequence[str]
+) -> tuple[list[float | InputError], list[headers.Row]]:
+    """What `measure` says of these files, and those of them that had to be opened."""
+    durations, fresh = [], []
+    for path in paths:
+        key = headers.key(path)  # before reading: a file that changes meanwhile is not known
+        seconds = known.get(key)
+        if seconds is None:
+            seconds = _seconds(path)
+            if key is not None and isinstance(seconds, float):
+                fresh.append((*key, seconds))
+        durations.append(seconds)
+    return durations, fresh
 
 
 def _seconds(path: str | Path) -> float | InputError:
