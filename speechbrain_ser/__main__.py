@@ -5,18 +5,26 @@ a folder (all audio files in and below it) or -, a list of files on standard inp
 named on standard error with the reason, the others are done; the status is then 1.
 """
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import soundfile
 from tqdm import tqdm
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.inference import Emotion, EmotionRecognizer
+
+if TYPE_CHECKING:
+    from speechbrain_ser import Emotion, EmotionRecognizer
+
+    Result = tuple[str, list[Emotion] | InputError]
+    Show = Callable[[str, Emotion], None]
 
 COLUMNS = ("file", "start", "end", "label")
 
@@ -38,6 +46,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     options = parser.parse_args(words)
+    from speechbrain_ser import EmotionRecognizer  # late: it takes seconds, and --help none
+
     try:
         paths = list(files_of(options.files))
         recognizer = EmotionRecognizer.from_hparams(
@@ -77,10 +87,6 @@ def files_of(names: Sequence[str]) -> Iterator[str]:
             yield from map(str, found)
         else:
             yield name
-
-
-Result = tuple[str, list[Emotion] | InputError]
-Show = Callable[[str, Emotion], None]
 
 
 def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Iterator[Result]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_ser import plots, splits
+from speechbrain_ser import splits
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.files import as_json, write_atomically
 
@@ -29,6 +29,8 @@ def write(
     folder: Path, brain: SerBrain, corpus: str, parts: Mapping[str, Mapping[str, dict]]
 ) -> dict:
     """Write the files of a tested brain; return the content of results.json."""
+    from speechbrain_ser import plots  # late: a run that begins need not wait for matplotlib
+
     hparams = brain.hparams
     parameters = list(brain.modules.model.parameters())
     state = brain.modules.model.state_dict()

@@ -11,8 +11,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from sklearn.model_selection import train_test_split
-
 from speechbrain_ser.errors import InputError
 
 Manifest = dict[str, dict]
@@ -435,6 +433,8 @@ def _stratify(
     entries: Manifest, share: float, name: str, target: str, seed: int
 ) -> tuple[Manifest, Manifest]:
     """entries -> (the rest, a random share of every class of `target`)."""
+    from sklearn.model_selection import train_test_split  # late: it takes a second, seldom used
+
     _check_share(share, name)
     _require(entries, target)
     utt_ids = sorted(entries, key=lambda utt_id: (entries[utt_id][target], utt_id))

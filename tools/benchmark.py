@@ -5,6 +5,7 @@
     python tools/benchmark.py latency --device cuda --precision bf16
     python tools/benchmark.py memory                       about ten minutes, and 20 GB of memory
     python tools/benchmark.py manifest --files 138000      a minute
+    python tools/benchmark.py startup                      four minutes
 
 Each prints tables; those in BENCHMARKS.md were made so. WHAT --help says more.
 """
@@ -13,7 +14,18 @@ import argparse
 import sys
 import time
 
-from benchmarks import augment, growth, inference, knn, latency, manifest, memory, probe, training
+from benchmarks import (
+    augment,
+    growth,
+    inference,
+    knn,
+    latency,
+    manifest,
+    memory,
+    probe,
+    startup,
+    training,
+)
 
 from speechbrain_ser.errors import InputError
 
@@ -27,6 +39,7 @@ BENCHMARKS = {
     "augment": augment,
     "knn": knn,
     "manifest": manifest,
+    "startup": startup,
 }
 QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "training": "--small --recordings 24",
@@ -38,8 +51,9 @@ QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "augment": "--small --batches 1",
     "knn": "--keys 5531 --repeats 1",
     "manifest": "--quick",
+    "startup": "--quick",
 }
-NO_NETWORK = ("manifest",)  # nothing of it runs on a device
+NO_NETWORK = ("manifest", "startup")  # nothing of it runs on a device
 
 
 def parser() -> argparse.ArgumentParser:
