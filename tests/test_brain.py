@@ -273,6 +273,7 @@ def train(part, tmp_path):
             "plateau": 0,
             "plateau_factor": 1,
             "augment": None,
+            "cache": None,
             "logger": None,
             "select_by": "UA",
             "seed": 7,

@@ -84,7 +84,8 @@ def test_measure_is_the_median_of_the_timed_runs_only(monkeypatch):
 
 def test_the_networks_are_table_7s():
     made = latency.networks(latency.SMALL, "exact")
-    assert list(made) == list(latency.PAPER)
+    assert list(made) == [*latency.PAPER, latency.TWICE]
+    assert [made[name]().eval().one_cnn for name in list(made)[-2:]] == [True, False]
     assert [len(made[f"emotion, k = {k}"]().pooling.blocks) for k in (1, 4)] == [1, 4]
     fused = made["fused, k = 4"]()
     assert fused.speaker.encoder is not fused.emotion.encoder

@@ -24,7 +24,7 @@ PACKAGES = (
 )
 EXTRAS = {"opensmile": "the recipes with eGeMAPS"}
 CALLED = {"sklearn": "scikit-learn"}  # by pip, where it is not the module's name
-BENCHMARKS = ("latency", "probe", "augment", "knn", "inference")
+BENCHMARKS = ("training", "latency", "memory", "probe", "augment", "knn", "inference")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -48,7 +48,9 @@ SIZES = {  # of a run, where its yaml has them and its command does not give the
     "updates_per_epoch": "2",
 }
 BENCHMARKS = {
+    "training": ["--recordings", "96"],
     "latency": ["--quick"],
+    "memory": [],
     "probe": ["--recordings", "24"],
     "augment": ["--batches", "1"],
     "knn": ["--keys", "5531", "100000"],

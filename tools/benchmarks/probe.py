@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
                     "plateau": 0,
                     "plateau_factor": 1,
                     "augment": None,
+                    "cache": None,
                     "logger": None,
                     "seed": 0,
                 },
