@@ -5,6 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 
 import pytest
@@ -30,8 +32,8 @@ voxceleb1.prepare(sys.argv[1], expected_speakers=None)
 """
 
 
-@pytest.fixture
-def opened(monkeypatch, tmp_path):
+@pytest.fixture(params=[float("inf"), 0], ids=["quick disk", "slow disk"])
+def opened(monkeypatch, tmp_path, request):
     """How often each file is opened; a few files count as many."""
     calls = Counter()
 
@@ -40,7 +42,7 @@ def opened(monkeypatch, tmp_path):
         return duration(path)
 
     monkeypatch.setattr(corpora, "duration", counting)
-    for name, value in (("MANY", 1), ("CHUNK", 4), ("THREADS", 2)):
+    for name, value in (("MANY", 1), ("CHUNK", 4), ("THREADS", 2), ("SLOW", request.param)):
         monkeypatch.setattr(corpora, name, value)
     monkeypatch.setattr(headers, "EVERY", 8)
     monkeypatch.setenv("SER_CACHE", str(tmp_path / "cache"))
@@ -153,3 +155,18 @@ def test_small_corpora_are_not_kept(paths, opened, monkeypatch):
     monkeypatch.setattr(corpora, "MANY", 51)
     assert corpora.measure(paths) == [duration(path) for path in paths]
     assert not headers.cache_folder().exists()
+
+
+def test_threads_begin_with_the_first_slow_chunk(paths, opened, monkeypatch):
+    def slow(path):
+        threads.append(threading.current_thread())
+        if path == paths[13]:
+            time.sleep(0.5)
+        return duration(path)
+
+    threads = []
+    monkeypatch.setattr(corpora, "duration", slow)
+    monkeypatch.setattr(corpora, "SLOW", 0.1)
+    assert corpora.measure(paths) == [duration(path) for path in paths]
+    mine = [thread is threading.main_thread() for thread in threads]
+    assert mine == [True] * 16 + [False] * 34

@@ -5,8 +5,9 @@ A manifest is {utt_id: {"wav", "duration", "emotion", "speaker", "session", "gen
 neither folds nor splits, except the "split" (train, valid or test) that a list or table states.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from speechbrain_ser.corpora import headers
 from speechbrain_ser.errors import InputError
 
 MANY = 2_000  # files: fewer headers are read before a progress bar would be seen
-THREADS = 8  # they wait for the disk; with more, each waits for the interpreter
-CHUNK = 64  # files that a thread takes at a time: one by one costs more than reading them
+CHUNK = 256  # files that are read in one go: one by one, threads cost more than reading
+SLOW = 0.5e-3  # seconds per file: beyond them the disk is waited for, by several threads
+THREADS = 8  # more of them would wait for the interpreter
 
 
 def row(
@@ -59,7 +61,7 @@ def measure(paths: Iterable[str | Path]) -> list[float | InputError]:
     pool = ThreadPoolExecutor(THREADS)
     with headers.Known(paths) as known, tqdm(total=len(paths), desc="reading audio headers") as bar:
         try:
-            for found, fresh in pool.map(partial(_chunk, known.seconds), chunks):
+            for found, fresh in _in_turn(partial(_chunk, known.seconds), chunks, pool):
                 durations += found
                 known.add(fresh)
                 bar.update(len(found))
@@ -136,6 +138,23 @@ def check_count(count: int, expected: int | None, corpus: str) -> None:
 def how_to_give(variable: str) -> str:
     """The end of a sentence about a missing or wrong data_folder."""
     return f"give it with --data_folder PATH or the environment variable {variable}"
+
+
+def _in_turn(
+    read: Callable[[Sequence[str]], tuple], chunks: Sequence[Sequence[str]], pool: Executor
+) -> Iterator[tuple]:
+    """What `read` gives of each chunk, in order; from the first one that is slow on, in threads.
+
+    Where the disk answers at once, threads would only hinder each other.
+    """
+    for number, chunk in enumerate(chunks, start=1):
+        began = time.perf_counter()
+        result = read(chunk)
+        slow = time.perf_counter() - began > SLOW * len(chunk)
+        yield result
+        if slow:
+            yield from pool.map(read, chunks[number:])
+            return
 
 
 def _chunk(
