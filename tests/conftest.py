@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import re
+import shutil
 from pathlib import Path
 
+import filelock
 import pytest
 
 from speechbrain_ser import experiment, plan
@@ -59,14 +61,35 @@ def run(yaml: Path, arguments: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory) -> Path:
-    """Tiny runs of fold 1: Park's three phases, Gao's two, Wang's two and a member."""
+    """Tiny runs of fold 1: Park's three phases, Gao's two, Wang's two and a member.
+
+    Of several test processes one makes them, and the others get copies that name their own folder.
+    """
     results = tmp_path_factory.mktemp("results")
+    first = tmp_path_factory.getbasetemp().parent / "runs.txt"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make_runs(results)
+        return results
+    with filelock.FileLock(first.with_suffix(".lock")):
+        if not first.is_file():
+            make_runs(results)
+            kept = shutil.copytree(results, first.with_suffix(""))
+            first.write_text(f"{results}\n{kept}")
+            return results
+    made_in, kept = first.read_text().splitlines()
+    shutil.copytree(kept, results, dirs_exist_ok=True)
+    for path in results.rglob("*"):
+        if path.suffix in (".yaml", ".json", ".txt"):
+            path.write_text(path.read_text().replace(made_in, str(results)))
+    return results
+
+
+def make_runs(results: Path) -> None:
     names = ("VoxCeleb1/hparams/speaker", "RAVDESS/hparams/member")
     names += tuple(f"IEMOCAP/hparams/{name}" for name in PHASES)
     for name in names:
         yaml = RECIPES / f"{name}.yaml"
         run(yaml, tiny(yaml, results))
-    return results
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_two_views_are_the_batch_twice(sampler):
 
 
 class Batch(SimpleNamespace):
-    def to(self, device):
+    def to(self, device, non_blocking=False):
         return self
 
 
