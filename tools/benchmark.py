@@ -1,7 +1,7 @@
 """Measure how fast the parts are, on random input and random weights.
 
     python tools/benchmark.py all --quick                  every ratio, under 5 minutes on 2 cores
-    python tools/benchmark.py training                     about seven minutes on 2 cores
+    python tools/benchmark.py training                     about ten minutes on 2 cores
     python tools/benchmark.py latency --device cuda --precision bf16
     python tools/benchmark.py memory                       about ten minutes, and 20 GB of memory
     python tools/benchmark.py manifest --files 138000      a minute
@@ -42,7 +42,7 @@ BENCHMARKS = {
     "startup": startup,
 }
 QUICK = {  # smaller networks and fewer recordings: the ratios' first look
-    "training": "--small --recordings 24",
+    "training": "--small --recordings 120",
     "growth": "--small --recordings 6",
     "memory": "--small --recipes emotion two_stage supcon",
     "latency": "--small --quick",

@@ -48,7 +48,7 @@ SIZES = {  # of a run, where its yaml has them and its command does not give the
     "updates_per_epoch": "2",
 }
 BENCHMARKS = {
-    "training": ["--recordings", "96"],
+    "training": ["--batches", "30"],
     "latency": ["--quick"],
     "memory": [],
     "probe": ["--recordings", "24"],

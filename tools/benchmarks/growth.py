@@ -54,4 +54,5 @@ def add_options(command: argparse.ArgumentParser) -> None:
     common.common(command)
     command.add_argument("--recordings", type=int, default=12, help="and 4 and 16 times as many")
     command.add_argument("--batch_size", type=int, default=6)
+    command.set_defaults(batches=0)  # all of them are timed
     command.add_argument("--workers", type=int, default=2, help="processes that read")
