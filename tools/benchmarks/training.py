@@ -82,8 +82,8 @@ def run(options: argparse.Namespace) -> None:
     print(
         f"{timed} of the {len(manifest) // options.batch_size} batches of {options.batch_size}, "
         f"recordings of IEMOCAP's durations, 15 s at most; {common.shape(options)}, random "
-        f"weights, CNN frozen. Filling the cache, once for all epochs, folds and seeds: {filling:.3f} s per "
-        "second of speech.\n"
+        "weights, CNN frozen. Filling the cache, once for all epochs, folds and seeds: "
+        f"{filling:.3f} s per second of speech.\n"
     )
     slowest = seconds["SpeechBrain's recipe"]
     rows = [["", "s", "utterances/s", "against SpeechBrain's recipe"]]
