@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -295,6 +297,13 @@ def test_memory_knows_the_published_networks(capsys):
     shapes = {name: memory.settings(name, small=False) for name in memory.NAMES}
     assert shapes["fusion"]["speaker"]["head"]["labels"][-1] == "1250"
     assert shapes["member"]["dim"] == 1024 and shapes["supcon"]["batch_size"] == 12
+
+
+def test_the_peak_is_the_process_s_own():
+    taken = bytearray(b"1" * 2_000_000_000)
+    assert memory.peak_of_process() > len(taken)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert 1e8 < pool.submit(memory.peak_of_process).result() < len(taken)
 
 
 def test_all_runs_every_benchmark(monkeypatch, capsys):

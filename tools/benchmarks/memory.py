@@ -8,6 +8,7 @@ import argparse
 import multiprocessing
 import resource
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -38,7 +39,10 @@ def run(options: argparse.Namespace) -> None:
     for name in options.recipes:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            rows.append(pool.submit(step, name, options).result())
+            try:
+                rows.append(pool.submit(step, name, options).result())
+            except (BrokenProcessPool, torch.OutOfMemoryError):
+                rows.append([name, "", "", "", "more than there is"])
     print(common.machine(device))
     print(f"{options.precision}, random weights, Adam; one step.\n")
     common.print_table(rows)
@@ -63,9 +67,19 @@ def step(name: str, options: argparse.Namespace) -> list[str]:
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     else:
-        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = peak_of_process()
     count = sum(p.numel() for p in model.parameters()) / 1e6
     return [name, f"{batch}", f"{seconds:.1f}", f"{count:.1f}", f"{peak / 1e9:.1f}"]
+
+
+def peak_of_process() -> int:
+    """Bytes of memory that this process had at most; Linux's rusage remembers its parent's, too."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def settings(name: str, small: bool) -> dict:
