@@ -104,7 +104,20 @@ class WrappedBatches(ShuffledBatches):
             yield [order[i % len(order)] for i in range(start, start + self.batch_size)]
 
 
-class BucketedBatches(Sampler):
+class ChangedBatches(Sampler):
+    """Another sampler's batches, as many, of the same epoch: its subclasses say what of them."""
+
+    def __init__(self, batches: ShuffledBatches):
+        self.batches = batches
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class BucketedBatches(ChangedBatches):
     """Another sampler's utterances of each epoch dealt anew: a batch holds similar lengths.
 
     Every epoch has the utterances, repetitions and batch sizes that it would have without; lengths
@@ -115,14 +128,8 @@ class BucketedBatches(Sampler):
     """
 
     def __init__(self, batches: ShuffledBatches, seconds: Sequence[float]):
-        self.batches = batches
+        super().__init__(batches)
         self.seconds = seconds
-
-    def set_epoch(self, epoch: int) -> None:
-        self.batches.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
         draw = random.Random(self.batches.seed + self.batches.epoch)
@@ -135,20 +142,11 @@ class BucketedBatches(Sampler):
         yield from buckets
 
 
-class TwoViews(Sampler):
+class TwoViews(ChangedBatches):
     """Another sampler's batches with every utterance twice: first all of them, then all again.
 
     The second half is there to be augmented (SerBrain.on_fit_batch_start).
     """
-
-    def __init__(self, batches: ShuffledBatches):
-        self.batches = batches
-
-    def set_epoch(self, epoch: int) -> None:
-        self.batches.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batches:

@@ -8,21 +8,12 @@ from pathlib import Path
 
 import filelock
 import pytest
+from benchmarks.common import TINY
 
 from speechbrain_ser import experiment, plan
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
-TINY = {
-    "model_type": "wav2vec2",
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-}
 SMALL = {"encoder": str(TINY), "dim": "16", "width": "16", "updates_per_epoch": "2"}
 PHASES = ("emotion", "fusion", "asr_gender", "two_stage", "supcon", "knn")
 YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))

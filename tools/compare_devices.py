@@ -28,18 +28,8 @@ from speechbrain_ser.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 TOLERANCES = {"fp32": 1e-3, "bf16": 5e-2}  # of the CPU's fp32
-TINY = {  # an encoder of a few thousand weights
-    "model_type": "wav2vec2",
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-}
 SIZES = {  # of a run, where its yaml has them and its command does not give them
-    "encoder": str(TINY),
+    "encoder": str(common.TINY),
     "dim": "16",
     "width": "16",
     "batch_size": "64",

@@ -24,6 +24,15 @@ SMALL = BASE | {  # recipes/common/mini.yaml
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
+TINY = BASE | {  # a few thousand weights, to see that something runs
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
 EMOTIONS = ["angry", "happy", "sad", "neutral"]
 
 
