@@ -113,6 +113,17 @@ def test_an_encoder_that_takes_one_utterance_at_a_time(export, tmp_path):
     assert export.check(model, graph) < 1e-6
 
 
+def test_missing_packages_are_a_sentence(export, runs, tmp_path, monkeypatch, capsys):
+    find = export.importlib.util.find_spec
+    absent = {"onnxscript", "onnxruntime"}
+    monkeypatch.setattr(
+        export.importlib.util, "find_spec", lambda name: None if name in absent else find(name)
+    )
+    assert export.main([str(runs / "knn/fold1/1000"), "--out", str(tmp_path / "out")]) == 2
+    assert "the packages onnxscript, onnxruntime are missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_exported_is_a_sentence(export, runs, tmp_path, capsys):
     out = tmp_path / "out"
     assert export.main([str(runs / "asr_gender/fold1/1000"), "--out", str(out)]) == 2

@@ -12,6 +12,7 @@ classified too: what int8 costs in accuracy, and what it saves in time.
 
 import argparse
 import csv
+import importlib.util
 import json
 import logging
 import os
@@ -37,6 +38,7 @@ from speechbrain_ser.models.probe import Probe
 from speechbrain_ser.models.speaker import EcapaNetwork
 from speechbrain_ser.onnx import DESCRIPTION, OnnxNetwork
 
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of the extra onnx
 CLOSE = 1e-4  # of a probability
 NAMES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 ALIEN = (PerUtterance, EcapaNetwork, CnnLstm, Probe)  # no graph
@@ -67,6 +69,8 @@ def main(words: list[str] | None = None) -> int:
     source = str(run / "best") if (run / "best").is_dir() else options.model
     temporary = options.out.with_name(f".{options.out.name}.tmp")
     try:
+        if absent := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+            raise InputError(f"the packages {', '.join(absent)} are missing: pip install -e '.[onnx]'")
         if options.out.exists():
             raise InputError(f"{options.out} is there already: name a new folder, or delete it")
         shutil.rmtree(temporary, ignore_errors=True)
@@ -128,8 +132,6 @@ def export(model: nn.Module, description: str, path: Path) -> None:
                 output_names=["probs"],
                 verbose=False,
             )
-    except ImportError:
-        raise InputError("ONNX is not installed: pip install -e '.[onnx]'") from None
     except torch.onnx.errors.OnnxExporterError as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise InputError(f"this network has no ONNX graph ({reason})") from None
