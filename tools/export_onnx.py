@@ -70,7 +70,9 @@ def main(words: list[str] | None = None) -> int:
     temporary = options.out.with_name(f".{options.out.name}.tmp")
     try:
         if absent := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-            raise InputError(f"the packages {', '.join(absent)} are missing: pip install -e '.[onnx]'")
+            raise InputError(
+                f"the packages {', '.join(absent)} are missing: pip install -e '.[onnx]'"
+            )
         if options.out.exists():
             raise InputError(f"{options.out} is there already: name a new folder, or delete it")
         shutil.rmtree(temporary, ignore_errors=True)
