@@ -220,9 +220,10 @@ store.fill(sorted((folder / "wav").glob("*.wav")), progress=False)
 
 def start(folder: Path, kill_at: int = 0) -> subprocess.Popen:
     """A process that fills the store as soon as it is told."""
+    folders = ROOT, ROOT / "tests", ROOT / "tools"
     process = subprocess.Popen(
         [sys.executable, "-c", PROCESS, str(folder), str(kill_at)],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
