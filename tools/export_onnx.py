@@ -93,6 +93,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"export_onnx.py: {error}", file=sys.stderr)
         return 2
     finally:
+        logging.disable(logging.NOTSET)
         shutil.rmtree(temporary, ignore_errors=True)
     return 0
 
