@@ -1,5 +1,6 @@
 """What every recipe's Brain shares: evaluation records, stopping, choosing and keeping the best."""
 
+import inspect
 import logging
 import math
 import time
@@ -231,9 +232,14 @@ class SerBrain(sb.Brain):
         return avg_loss + (float(loss) - avg_loss) * share
 
     def init_optimizers(self):
-        """One group of all trained parameters: SpeechBrain clips the first group only."""
+        """One group of all trained parameters: SpeechBrain clips the first group only.
+
+        An optimiser that can be fused is, unless the yaml says `fused: False`.
+        """
         trained = [p for p in self.modules.parameters() if p.requires_grad]
-        self.optimizer = self.opt_class(trained, lr=self.hparams.lr)
+        offered = inspect.signature(self.opt_class).parameters
+        chosen = {"fused": True} if "fused" in offered and offered["fused"].default is None else {}
+        self.optimizer = self.opt_class(trained, lr=self.hparams.lr, **chosen)
         self.optimizers_dict = {"optimizer": self.optimizer}
         self.checkpointer.add_recoverable("optimizer", self.optimizer)
 

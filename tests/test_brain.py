@@ -1,7 +1,9 @@
 """Training: stopping, choosing and keeping epochs, accumulated steps, clipping, learning rate."""
 
+import functools
 import math
 import random
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -365,6 +367,24 @@ def test_losses_that_stay_no_numbers_end_the_run(train, monkeypatch):
     monkeypatch.setattr(Offset, "forward", lambda self, logits, _: logits.sum() * math.nan)
     with pytest.raises(ValueError, match="Loss is not finite and patience is exhausted"):
         train(epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("opt_class", "fused"),
+    [
+        (torch.optim.AdamW, True),
+        (functools.partial(torch.optim.Adam, betas=(0.9, 0.98)), True),
+        (functools.partial(torch.optim.SGD, fused=False), False),
+        (torch.optim.Rprop, None),  # has no fused form
+    ],
+)
+def test_an_optimiser_is_fused_where_it_can_be_and_may(opt_class, fused):
+    brain = mock.Mock(
+        modules=torch.nn.Linear(2, 2), opt_class=opt_class, hparams=mock.Mock(lr=0.25)
+    )
+    SerBrain.init_optimizers(brain)
+    assert brain.optimizer.defaults.get("fused") is fused
+    assert brain.optimizer.defaults["lr"] == 0.25
 
 
 def test_frozen_parameters_are_not_the_optimizer_s(train, monkeypatch):

@@ -140,6 +140,10 @@ def test_no_number_is_drawn_by_the_device(tmp_path):
         "for weights in (True, False):\n"
         "    one, two = (attention(x, x, x, need_weights=weights)[0] for _ in range(2))\n"
         "    same.append(torch.equal(one, two))\n"
+        "from speechbrain_ser.models import fast_path\n"
+        "same.append(torch.equal(fast_path.Dropout(0.5)(x), x))\n"
+        "wanted = nn.functional.scaled_dot_product_attention(x, x, x, scale=0.5)\n"
+        "same.append(torch.allclose(fast_path.attend(x, x, x, 0.5, 0.5), wanted))\n"
         "same.append(torch.equal(torch.get_rng_state(), state))\n"
         "json.dump([same, __name__, sys.argv[1:]], open(sys.argv[1], 'w'))\n"
     )
@@ -147,4 +151,4 @@ def test_no_number_is_drawn_by_the_device(tmp_path):
     program = compare_devices.__file__
     words = [program, str(script), str(found)]
     assert compare_devices.subprocess.run([compare_devices.sys.executable, *words]).returncode == 0
-    assert json.loads(found.read_text()) == [[True] * 4, "__main__", [str(found)]]
+    assert json.loads(found.read_text()) == [[True] * 6, "__main__", [str(found)]]

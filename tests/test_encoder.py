@@ -45,6 +45,7 @@ NO_DROPOUT = dict.fromkeys((*DROPOUTS, "layerdrop"), 0.0)
 LENGTHS = (8000, 5001, 3200, 400)  # samples: 24, 15, 9 and 1 frames
 PAIR = (8000, 5001)
 every_config = pytest.mark.parametrize("name", CONFIGS)
+both_paths = pytest.mark.parametrize("fast", [True, False])
 
 
 def make(config=GROUP, seed=0, **settings) -> Encoder:
@@ -91,9 +92,10 @@ def test_samples_of_relative_lengths_are_whole():
     assert all(item.shape[0] == 1 for item in trim(speech, lengths))
 
 
+@both_paths
 @every_config
-def test_frames_do_not_depend_on_batch_mates(name):
-    encoder = make(CONFIGS[name]).eval()
+def test_frames_do_not_depend_on_batch_mates(name, fast):
+    encoder = make(CONFIGS[name], cpu_fast_path=fast).eval()
     speech, lens = padded()
     with torch.no_grad():
         frames = encoder(speech, lens)
@@ -106,19 +108,21 @@ def test_frames_do_not_depend_on_batch_mates(name):
     assert frames.shape == (4, 24, 16)
 
 
+@both_paths
 @every_config
 @pytest.mark.parametrize("filler", [0.7, 1e4, float("nan")])
-def test_what_stands_in_the_padding_does_not_matter(name, filler):
-    encoder = make(CONFIGS[name]).eval()
+def test_what_stands_in_the_padding_does_not_matter(name, fast, filler):
+    encoder = make(CONFIGS[name], cpu_fast_path=fast).eval()
     valid = encoder.valid_frames(*padded())
     with torch.no_grad():
         close(encoder(*padded(filler=filler))[valid], encoder(*padded())[valid], 0)
 
 
+@both_paths
 @every_config
 @pytest.mark.parametrize("lengths", [(5001,), (5001, 3200)])
-def test_a_batch_in_which_nothing_fills_the_time(name, lengths):
-    encoder = make(CONFIGS[name]).eval()
+def test_a_batch_in_which_nothing_fills_the_time(name, fast, lengths):
+    encoder = make(CONFIGS[name], cpu_fast_path=fast).eval()
     speech, _ = padded((8000, *lengths))
     speech, lens = speech[1:], torch.tensor(lengths) / 8000
     with torch.no_grad():
@@ -131,9 +135,10 @@ def test_a_batch_in_which_nothing_fills_the_time(name, lengths):
             close(row[mask], own[0])
 
 
+@both_paths
 @every_config
-def test_training_on_a_batch_is_training_on_its_items_alone(name):
-    encoder = make(CONFIGS[name]).train()
+def test_training_on_a_batch_is_training_on_its_items_alone(name, fast):
+    encoder = make(CONFIGS[name], cpu_fast_path=fast).train()
     lengths = LENGTHS[:3]  # batch norm needs more than one frame
     speech, lens = padded(lengths)
     weight = torch.randn(16, generator=torch.Generator().manual_seed(3))
@@ -420,9 +425,10 @@ def test_the_mask_embedding_is_frozen_with_what_it_enters():
 # layers
 
 
+@both_paths
 @every_config
-def test_layers(name):
-    encoder = make(CONFIGS[name]).eval()
+def test_layers(name, fast):
+    encoder = make(CONFIGS[name], cpu_fast_path=fast).eval()
     speech, lens = padded()
     with torch.no_grad():
         layers, valid = encoder.layers(speech, lens), encoder.valid_frames(speech, lens)

@@ -1,6 +1,7 @@
 """Networks without PyTorch: ONNX graphs answer as the networks that they were made of."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -122,6 +123,7 @@ def test_missing_packages_are_a_sentence(export, runs, tmp_path, monkeypatch, ca
     assert export.main([str(runs / "knn/fold1/1000"), "--out", str(tmp_path / "out")]) == 2
     assert "the packages onnxscript, onnxruntime are missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    assert logging.getLogger().isEnabledFor(logging.WARNING), "others may log afterwards"
 
 
 def test_what_cannot_be_exported_is_a_sentence(export, runs, tmp_path, capsys):

@@ -266,14 +266,16 @@ def test_an_epoch_trains_every_batch_once(tmp_path, monkeypatch):
     model = Sum(4, 4)
     before = model.weight.clone()
     assert training.epoch(model, model, loader, torch.device("cpu"), "bf16") > 0
-    assert sum(seen[1:]) == 5 and not torch.equal(model.weight, before)
+    assert seen[0] == seen[1] and sum(seen[1:]) == 5 and not torch.equal(model.weight, before)
 
 
 def test_timed_batches_are_spaced_by_length():
     manifest = {f"{i:02}": {"duration": float(i)} for i in range(40)}
     batches = [[2 * i, 2 * i + 1] for i in range(20)][::-1] + [[39]]
     chosen = training.SomeBatches(batches, manifest, 4, 2)
-    assert list(chosen) == [[4, 5], [14, 15], [24, 25], [34, 35]] and len(chosen) == 4
+    warm_up, *timed = chosen
+    assert timed == [[4, 5], [14, 15], [24, 25], [34, 35]] and len(chosen) == 5
+    assert warm_up == timed[0]
     assert chosen.ids[0] == ["04", "05"]
 
 

@@ -9,7 +9,14 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from speechbrain_ser.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.padding import ValidGroupNorm, may_be_padded, num_samples, trim
+from speechbrain_ser.models import fast_path
+from speechbrain_ser.models.padding import (
+    ValidGroupNorm,
+    may_be_padded,
+    must_not_wait,
+    num_samples,
+    trim,
+)
 from speechbrain_ser.models.pretrained import load_model
 
 # their only dependence on padding is what Encoder handles; others are run one by one
@@ -59,6 +66,7 @@ class Encoder(nn.Module):
         feature_mask: float | None = 0.0,
         padding: str = "exact",
         checkpoint_gradients: bool = False,
+        cpu_fast_path: bool = True,
     ):
         super().__init__()
         if padding not in ("exact", "as_published"):
@@ -89,6 +97,9 @@ class Encoder(nn.Module):
         self.one_by_one = padding == "exact" and (
             config.model_type not in BATCHED or getattr(config, "conv_pos_batch_norm", False)
         )
+        self.cpu_fast_path = cpu_fast_path
+        if cpu_fast_path:
+            fast_path.install(self.model)
         if getattr(self.model.config, "feat_extract_norm", "layer") == "group":
             first = self.model.feature_extractor.conv_layers[0]
             first.layer_norm = ValidGroupNorm(first.layer_norm)
@@ -169,11 +180,15 @@ class Encoder(nn.Module):
             if not (self.is_frozen or block in self.frozen_parts):
                 break
             frozen += 1
+        return 0 if self.frozen_dropout or self.is_masked or self.one_by_one else frozen
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether SpecAugment is on."""
         config = self.model.config
-        masked = getattr(config, "apply_spec_augment", True) and (
+        return getattr(config, "apply_spec_augment", True) and (
             config.mask_time_prob + config.mask_feature_prob > 0
         )
-        return 0 if self.frozen_dropout or masked or self.one_by_one else frozen
 
     def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
         """Samples -> frames, by the convolutions' own arithmetic."""
@@ -204,6 +219,8 @@ class Encoder(nn.Module):
         In the place of speech what `frozen_output` made of it may stand, [batch, frame, dim].
         """
         with torch.no_grad() if self.is_frozen else contextlib.nullcontext():
+            if self.runs_end_to_end(speech):
+                return self._padded(self._end_to_end(speech, lens), speech, lens)
             if speech.dim() == 3:
                 return self._resume(speech.float(), lens)
             if self.padding == "as_published":
@@ -219,11 +236,59 @@ class Encoder(nn.Module):
                 valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
                 return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
 
+    def runs_end_to_end(self, speech: torch.Tensor) -> bool:
+        """Whether forward takes a batch without its padding, as one row of utterances."""
+        return (
+            self.cpu_fast_path
+            and speech.device.type == "cpu"
+            and not must_not_wait(speech)
+            and self.padding == "exact"
+            and self.model.config.model_type in RESUMED
+            and not (self.one_by_one or self.is_masked)
+            and not getattr(self.model.config, "add_adapter", False)
+        )
+
+    def _end_to_end(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech as in forward, lens [batch] -> frames [1, all utterances' frames, dim]."""
+        encoder, depth = self.model.encoder, max(0, self.depth) if speech.dim() == 3 else 0
+        frames = self._cnn_end_to_end(speech, lens)
+        counts = self.count_frames(speech, lens).tolist()
+        if depth == 0:
+            frames = first(self.model.feature_projection(frames))
+            positions = [encoder.pos_conv_embed(item) for item in frames.split(counts, dim=1)]
+            frames = frames + torch.cat(positions, dim=1)
+            if not self.norm_on_top:
+                frames = encoder.layer_norm(frames)
+            frames = encoder.dropout(frames)
+        for block in self.blocks[depth:]:
+            frames = first(block(frames, attention_mask=counts))
+        if self.norm_on_top and depth < len(self.blocks):
+            frames = encoder.layer_norm(frames)
+        return frames
+
+    def _cnn_end_to_end(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """The CNN's output, or what is stored, without padding: [1, all frames, channel]."""
+        items = trim(speech, num_samples(speech, lens))
+        if speech.dim() == 3:
+            return torch.cat([item.float() for item in items], dim=1)
+        items = [self.model.feature_extractor(item) for item in items]
+        return torch.cat(items, dim=2).transpose(1, 2)
+
+    def _padded(
+        self, frames: torch.Tensor, speech: torch.Tensor, lens: torch.Tensor
+    ) -> torch.Tensor:
+        """Frames of utterances end to end -> [batch, frame, dim], zeros in the padding."""
+        longest = self.valid_frames(speech, lens).shape[1]
+        items = frames[0].split(self.count_frames(speech, lens).tolist())
+        return torch.stack([nn.functional.pad(i, (0, 0, 0, longest - len(i))) for i in items])
+
     @torch.no_grad()
     def frozen_output(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> [batch, frame, dim] of the frozen part, `depth`."""
         if self.depth > 0:
             return self.layers(speech, lens, [self.depth])[0]
+        if self.runs_end_to_end(speech):
+            return self._padded(self._cnn_end_to_end(speech, lens), speech, lens)
         samples = num_samples(speech, lens)
         valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
         with self._first_norm_over(samples, speech.shape[1]):
@@ -286,8 +351,14 @@ class Encoder(nn.Module):
             if chosen is None or any(0 <= number < resumed for number in chosen):
                 raise InputError(f"layers below block {resumed} are cached: set cache to null")
             collected = [None] * resumed + [speech.float()]
+        end_to_end = self.runs_end_to_end(speech)
+
+        def collect(_: nn.Module, __: tuple, output: torch.Tensor | tuple) -> None:
+            frames = first(output)
+            collected.append(self._padded(frames, speech, lens) if end_to_end else frames)
+
         hooks = [
-            module.register_forward_hook(lambda _, __, output: collected.append(first(output)))
+            module.register_forward_hook(collect)
             for module in (self.model.feature_projection, *self.blocks)
         ]
         layerdrop, self.layerdrop = self.layerdrop, 0.0
