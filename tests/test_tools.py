@@ -293,12 +293,14 @@ def test_growth_has_a_row_per_size(monkeypatch, capsys):
 
 def test_memory_knows_the_published_networks(capsys):
     options = benchmark.parser().parse_args(["memory", "--small"])
-    name, batch, seconds, _, peak = memory.step("two_stage", options)
-    assert (name, batch, seconds) == ("two_stage", "16", "20.0")
+    name, batch, seconds, precision, _, peak = memory.step("two_stage", options)
+    assert (name, batch, seconds, precision) == ("two_stage", "16", "20.0", "fp32")
     assert 0.2 < float(peak) < 30
     shapes = {name: memory.settings(name, small=False) for name in memory.NAMES}
     assert shapes["fusion"]["speaker"]["head"]["labels"][-1] == "1250"
     assert shapes["member"]["dim"] == 1024 and shapes["supcon"]["batch_size"] == 12
+    assert shapes["hubert_xlarge"]["dim"] == 1280
+    assert shapes["hubert_xlarge"]["checkpoint_gradients"] is True
 
 
 def test_the_peak_is_the_process_s_own():

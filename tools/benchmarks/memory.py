@@ -26,25 +26,33 @@ LARGE = common.BASE | {  # wav2vec2-large-xlsr-53
     "do_stable_layer_norm": True,
     "conv_bias": True,
 }
+XLARGE = LARGE | {  # hubert-xlarge-ls960-ft, as Gavali & Verma's rows run it
+    "model_type": "hubert",
+    "hidden_size": 1280,
+    "num_hidden_layers": 48,
+    "intermediate_size": 5120,
+}
+SHAPES = {"member": LARGE, "hubert_xlarge": XLARGE}
 LONGEST = 5.3  # seconds, of RAVDESS
 PHASES = {"fusion": ("speaker", "emotion"), "two_stage": ("asr_gender",)}
-FOLDERS = {"speaker": "VoxCeleb1", "member": "RAVDESS"}
-NAMES = ("speaker", "emotion", "fusion", "asr_gender", "two_stage", "multitask", "supcon", "member")
+FOLDERS = {"speaker": "VoxCeleb1", "member": "RAVDESS", "hubert_xlarge": "RAVDESS"}
+NAMES = ("speaker", "emotion", "fusion", "asr_gender", "two_stage", "multitask", "supcon")
+NAMES += ("member", "hubert_xlarge")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print a row per recipe."""
     device = common.device_of(options)
-    rows = [["recipe", "batch", "longest, s", "parameters, million", "peak, GB"]]
+    rows = [["recipe", "batch", "longest, s", "precision", "parameters, million", "peak, GB"]]
     for name in options.recipes:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             try:
                 rows.append(pool.submit(step, name, options).result())
             except (BrokenProcessPool, torch.OutOfMemoryError):
-                rows.append([name, "", "", "", "more than there is"])
+                rows.append([name, "", "", "", "", "more than there is"])
     print(common.machine(device))
-    print(f"{options.precision}, random weights, Adam; one step.\n")
+    print("Random weights, Adam; one step.\n")
     common.print_table(rows)
 
 
@@ -52,6 +60,7 @@ def step(name: str, options: argparse.Namespace) -> list[str]:
     """A row of the table: what a step of one recipe takes."""
     device = common.device_of(options)
     tree = settings(name, options.small)
+    precision = "bf16" if name == "hubert_xlarge" else options.precision
     model = hp.build({"model": tree["model"]})["model"].to(device).train()
     views = 1 if tree["augment"] is None else 2
     batch, seconds = views * tree["batch_size"], tree["reader"].get("max_seconds") or LONGEST
@@ -59,7 +68,7 @@ def step(name: str, options: argparse.Namespace) -> list[str]:
     optimizer = torch.optim.Adam(trained)
     speech = torch.randn(batch, round(16_000 * seconds), device=device)
     lens = torch.ones(batch, device=device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         outputs = model.outputs(speech, lens) if hasattr(model, "outputs") else model(speech, lens)
     outputs = outputs.values() if isinstance(outputs, dict) else [outputs]
     sum(logits.float().logsumexp(dim=-1).mean() for logits in outputs).backward()
@@ -69,7 +78,7 @@ def step(name: str, options: argparse.Namespace) -> list[str]:
     else:
         peak = peak_of_process()
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    return [name, f"{batch}", f"{seconds:.1f}", f"{count:.1f}", f"{peak / 1e9:.1f}"]
+    return [name, f"{batch}", f"{seconds:.1f}", precision, f"{count:.1f}", f"{peak / 1e9:.1f}"]
 
 
 def peak_of_process() -> int:
@@ -84,10 +93,12 @@ def peak_of_process() -> int:
 
 def settings(name: str, small: bool) -> dict:
     """A recipe's settings, its encoder a shape, its earlier phases' networks new ones."""
-    path = RECIPES / FOLDERS.get(name, "IEMOCAP") / "hparams" / f"{name}.yaml"
+    recipe = "member" if name in SHAPES else name
+    path = RECIPES / FOLDERS.get(name, "IEMOCAP") / "hparams" / f"{recipe}.yaml"
     tree = hp.read(path)
-    shape = common.SMALL if small else LARGE if name == "member" else common.BASE
-    given = {"encoder": shape, "dim": shape.get("hidden_size", 768)}
+    shape = common.SMALL if small else SHAPES.get(name, common.BASE)
+    given = {"checkpoint_gradients": name == "hubert_xlarge"}
+    given |= {"encoder": shape, "dim": shape.get("hidden_size", 768)}
     given["targets"] = {"speaker": [f"{n}" for n in range(1251)]}  # VoxCeleb1's
     given |= {phase: settings(phase, small)["model"] for phase in PHASES.get(name, ())}
     if name == "two_stage":
