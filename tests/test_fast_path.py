@@ -71,7 +71,8 @@ def test_dropout_is_nn_dropout_otherwise():
     inputs = torch.randn(8, 4)
     assert fast_path.Dropout(0.5).eval()(inputs) is inputs
     assert torch.equal(fast_path.Dropout(0.0)(inputs), inputs)
-    assert torch.equal(fast_path.Dropout(1.0)(inputs), torch.zeros(8, 4))
+    for p in (1.0, 1 - 1e-9):
+        assert torch.equal(fast_path.Dropout(p)(inputs), torch.zeros(8, 4))
     assert isinstance(fast_path.Dropout(0.5), nn.Dropout)
 
 
@@ -113,7 +114,9 @@ def test_attention_with_nothing_dropped_is_torch_s():
         query, key, value = heads(2, 9, 4)
         wanted = scaled_dot_product_attention(query, key, value)
         close(fast_path.attend(query, key, value, 0.0, 0.5), wanted, 1e-6)
-        close(fast_path.attend(query, key, value, 1e-9, 0.5), wanted, 1e-6)  # a mask of ones
+        close(fast_path.attend(query, key, value, 1e-9, 0.5), wanted, 1e-6)
+        close(fast_path.attend(query, key, value, 1 / 2**16, 0.5), wanted, 1e-3)  # ones, as good as
+        assert not fast_path.attend(query, key, value, 1.0, 0.5).any()
 
 
 def test_the_mean_over_masks_is_attention_without_dropout():
@@ -167,7 +170,7 @@ def test_an_encoder_is_the_padded_one(name, frozen):
     fast = make(CONFIGS[name], frozen=frozen).train()
     slow = make(CONFIGS[name], frozen=frozen, cpu_fast_path=False).train()
     speech, lens = padded(LENGTHS)
-    assert fast.runs_end_to_end(speech) and not slow.runs_end_to_end(speech)
+    assert fast_path.applies(fast, speech) and not fast_path.applies(slow, speech)
     valid = fast.valid_frames(speech, lens)
     weight = torch.randn(16, generator=torch.Generator().manual_seed(3))
     for encoder in (fast, slow):
@@ -209,7 +212,7 @@ def test_every_dropout_of_an_encoder_is_the_fast_one(name):
 def test_what_needs_the_padded_batch_has_it(how):
     encoder = make(CONFIGS["wav2vec2-group"], **how).train()
     speech, lens = padded(LENGTHS)
-    assert not encoder.runs_end_to_end(speech)
+    assert not fast_path.applies(encoder, speech)
     assert encoder(speech, lens).shape == (3, 24, 16)
 
 

@@ -13,11 +13,10 @@ from speechbrain_ser.models import fast_path
 from speechbrain_ser.models.padding import (
     ValidGroupNorm,
     may_be_padded,
-    must_not_wait,
     num_samples,
     trim,
 )
-from speechbrain_ser.models.pretrained import load_model
+from speechbrain_ser.models.pretrained import first, load_model
 
 # their only dependence on padding is what Encoder handles; others are run one by one
 BATCHED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
@@ -176,11 +175,16 @@ class Encoder(nn.Module):
         if self.padding != "exact":
             return -1
         frozen = 0
-        for block in self.blocks if self.model.config.model_type in RESUMED else ():
+        for block in self.blocks if self.resumes else ():
             if not (self.is_frozen or block in self.frozen_parts):
                 break
             frozen += 1
         return 0 if self.frozen_dropout or self.is_masked or self.one_by_one else frozen
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a block needs the output of the one below, and nothing else."""
+        return self.model.config.model_type in RESUMED
 
     @property
     def is_masked(self) -> bool:
@@ -219,8 +223,8 @@ class Encoder(nn.Module):
         In the place of speech what `frozen_output` made of it may stand, [batch, frame, dim].
         """
         with torch.no_grad() if self.is_frozen else contextlib.nullcontext():
-            if self.runs_end_to_end(speech):
-                return self._padded(self._end_to_end(speech, lens), speech, lens)
+            if fast_path.applies(self, speech):
+                return fast_path.forward(self, speech, lens)
             if speech.dim() == 3:
                 return self._resume(speech.float(), lens)
             if self.padding == "as_published":
@@ -236,59 +240,13 @@ class Encoder(nn.Module):
                 valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
                 return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
 
-    def runs_end_to_end(self, speech: torch.Tensor) -> bool:
-        """Whether forward takes a batch without its padding, as one row of utterances."""
-        return (
-            self.cpu_fast_path
-            and speech.device.type == "cpu"
-            and not must_not_wait(speech)
-            and self.padding == "exact"
-            and self.model.config.model_type in RESUMED
-            and not (self.one_by_one or self.is_masked)
-            and not getattr(self.model.config, "add_adapter", False)
-        )
-
-    def _end_to_end(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech as in forward, lens [batch] -> frames [1, all utterances' frames, dim]."""
-        encoder, depth = self.model.encoder, max(0, self.depth) if speech.dim() == 3 else 0
-        frames = self._cnn_end_to_end(speech, lens)
-        counts = self.count_frames(speech, lens).tolist()
-        if depth == 0:
-            frames = first(self.model.feature_projection(frames))
-            positions = [encoder.pos_conv_embed(item) for item in frames.split(counts, dim=1)]
-            frames = frames + torch.cat(positions, dim=1)
-            if not self.norm_on_top:
-                frames = encoder.layer_norm(frames)
-            frames = encoder.dropout(frames)
-        for block in self.blocks[depth:]:
-            frames = first(block(frames, attention_mask=counts))
-        if self.norm_on_top and depth < len(self.blocks):
-            frames = encoder.layer_norm(frames)
-        return frames
-
-    def _cnn_end_to_end(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """The CNN's output, or what is stored, without padding: [1, all frames, channel]."""
-        items = trim(speech, num_samples(speech, lens))
-        if speech.dim() == 3:
-            return torch.cat([item.float() for item in items], dim=1)
-        items = [self.model.feature_extractor(item) for item in items]
-        return torch.cat(items, dim=2).transpose(1, 2)
-
-    def _padded(
-        self, frames: torch.Tensor, speech: torch.Tensor, lens: torch.Tensor
-    ) -> torch.Tensor:
-        """Frames of utterances end to end -> [batch, frame, dim], zeros in the padding."""
-        longest = self.valid_frames(speech, lens).shape[1]
-        items = frames[0].split(self.count_frames(speech, lens).tolist())
-        return torch.stack([nn.functional.pad(i, (0, 0, 0, longest - len(i))) for i in items])
-
     @torch.no_grad()
     def frozen_output(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> [batch, frame, dim] of the frozen part, `depth`."""
         if self.depth > 0:
             return self.layers(speech, lens, [self.depth])[0]
-        if self.runs_end_to_end(speech):
-            return self._padded(self._cnn_end_to_end(speech, lens), speech, lens)
+        if fast_path.applies(self, speech):
+            return fast_path.pad(self, fast_path.cnn(self, speech, lens), speech, lens)
         samples = num_samples(speech, lens)
         valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
         with self._first_norm_over(samples, speech.shape[1]):
@@ -351,11 +309,12 @@ class Encoder(nn.Module):
             if chosen is None or any(0 <= number < resumed for number in chosen):
                 raise InputError(f"layers below block {resumed} are cached: set cache to null")
             collected = [None] * resumed + [speech.float()]
-        end_to_end = self.runs_end_to_end(speech)
+        end_to_end = fast_path.applies(self, speech)
 
         def collect(_: nn.Module, __: tuple, output: torch.Tensor | tuple) -> None:
             frames = first(output)
-            collected.append(self._padded(frames, speech, lens) if end_to_end else frames)
+            frames = fast_path.pad(self, frames, speech, lens) if end_to_end else frames
+            collected.append(frames)
 
         hooks = [
             module.register_forward_hook(collect)
@@ -416,8 +375,3 @@ def keep_frozen(part: nn.Module, dropout: bool) -> None:
     for module in part.modules() if dropout else [part]:
         if not dropout or isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-
-
-def first(output: torch.Tensor | tuple) -> torch.Tensor:
-    """A module's output, or the first of its outputs."""
-    return output[0] if isinstance(output, tuple) else output

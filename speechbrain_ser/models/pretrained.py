@@ -57,3 +57,8 @@ def load_model(source: str | Mapping, **settings: float | bool | None) -> nn.Mod
             f"encoder {name} does not load ({reason}): give a hub id, a folder with "
             "config.json and weights, or a config.json for random weights"
         ) from None
+
+
+def first(output: torch.Tensor | tuple) -> torch.Tensor:
+    """A module's output, or the first of its outputs."""
+    return output[0] if isinstance(output, tuple) else output
