@@ -92,7 +92,7 @@ class EmotionRecognizer(Pretrained):
     ) -> list[Emotion]:
         """Any number of files, batched by length; results in the order of the paths.
 
-        batch_size : None is 8 on CUDA and 1 on a CPU, which a batch does not make faster
+        batch_size : None is 8 on CUDA and 1 on a CPU, which a batch makes hardly faster
 
         A file's result does not depend on the others. Raises InputError for the first bad file.
         """
