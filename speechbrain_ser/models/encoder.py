@@ -10,12 +10,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from speechbrain_ser.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import fast_path
-from speechbrain_ser.models.padding import (
-    ValidGroupNorm,
-    may_be_padded,
-    num_samples,
-    trim,
-)
+from speechbrain_ser.models.padding import ValidGroupNorm, may_be_padded, num_samples, trim
 from speechbrain_ser.models.pretrained import first, load_model
 
 # their only dependence on padding is what Encoder handles; others are run one by one
@@ -100,8 +95,8 @@ class Encoder(nn.Module):
         if cpu_fast_path:
             fast_path.install(self.model)
         if getattr(self.model.config, "feat_extract_norm", "layer") == "group":
-            first = self.model.feature_extractor.conv_layers[0]
-            first.layer_norm = ValidGroupNorm(first.layer_norm)
+            lowest = self.model.feature_extractor.conv_layers[0]
+            lowest.layer_norm = ValidGroupNorm(lowest.layer_norm)
         for block in self.blocks:
             block.register_forward_hook(self._drop)
         self.freeze(frozen)
