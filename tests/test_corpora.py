@@ -4,11 +4,13 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import threading
 import zipfile
 from collections import Counter
 from pathlib import Path
 
+import iemocap_release
 import numpy as np
 import pytest
 import soundfile
@@ -217,6 +219,87 @@ def test_iemocap_clean():
     assert iemocap.clean(" [LAUGHTER] ") == ""
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A corpus with the names and sizes of the complete release."""
+    return iemocap_release.write(tmp_path_factory.mktemp("iemocap"))
+
+
+def test_iemocap_complete_release(whole, caplog):
+    caplog.set_level("INFO")
+    manifest = iemocap.prepare(whole, expected=5531)
+
+    def count(field):
+        return Counter(row[field] for row in manifest.values())
+
+    assert count("emotion") == {"angry": 1103, "happy": 1636, "neutral": 1708, "sad": 1084}
+    assert count("session") == {"1": 1085, "2": 1023, "3": 1151, "4": 1031, "5": 1241}
+    assert count("style") == {"impro": 2943, "script": 2588}
+    in_parts = [utt_id for utt_id in manifest if re.match(r"Ses03M_impro0\d[ab]_", utt_id)]
+    assert Counter(manifest[utt_id]["raw_emotion"] for utt_id in in_parts) == {
+        "neutral": 95,
+        "angry": 54,
+        "excited": 1,
+    }
+    for told in ("5,531 utterances", "1,849 labelled frustrated (such as Ses01F_", "have no words"):
+        assert told in caplog.text
+    raw = iemocap.prepare(whole, labels=[*iemocap.EMOTIONS.values()], merge=None)
+    assert len(raw) == 10_039
+
+
+def test_iemocap_speaker_and_style_come_from_the_name(release):
+    dialog = "Ses03F_script03_2"
+    for turn in ("M007", "F001"):
+        wav(release / f"Session3/sentences/wav/{dialog}/{dialog}_{turn}.wav", 0.25)
+    lines = (f"[1.0 - 2.0]\t{dialog}_{turn}\tsad\t[2.5, 2.5, 2.5]\r\n" for turn in ("M007", "F001"))
+    text(release / f"Session3/dialog/EmoEvaluation/{dialog}.txt", "".join(lines))
+    text(release / f"Session3/dialog/transcriptions/{dialog}.txt", "")
+    manifest = iemocap.prepare(release)
+    rows = [manifest[f"{dialog}_{turn}"] for turn in ("M007", "F001")]
+    assert [(row["speaker"], row["gender"], row["style"]) for row in rows] == [
+        ("Ses03M", "M", "script"),
+        ("Ses03F", "F", "script"),
+    ]
+
+
+def test_iemocap_what_is_left_out_is_counted(release, caplog):
+    caplog.set_level("INFO")
+    wavs = release / "Session2/sentences/wav"
+    (wavs / "Ses02F_impro01/Ses02F_impro01_F000.wav").unlink()  # evaluated, neutral
+    wav(wavs / "Ses02F_impro01/Ses02F_impro01_M055.wav")
+    wav(wavs / "Ses02M_impro04/Ses02M_impro04_F000.wav")  # nothing of that dialog is evaluated
+    text(wavs / "Ses02F_impro01/._Ses02F_impro01_M055.wav", "\0")
+    assert len(iemocap.prepare(release, styles=["impro"], labels=["neutral", "happy"])) == 9
+    for told in (
+        "IEMOCAP: 9 utterances; left out:",
+        "5 labelled angry (such as Ses01F_impro01_M001)",
+        "5 of style script",
+        "2 without an evaluation (such as Ses02F_impro01_M055)",
+        "1 evaluated, but without audio (such as Ses02F_impro01_F000)",
+    ):
+        assert told in caplog.text
+    with pytest.raises(InputError, match="24 utterances .*25 expected|1 files that .*F000.wav"):
+        iemocap.prepare(release, expected=25)
+
+
+@pytest.mark.parametrize(
+    "utt_id, fault",
+    [
+        ("Ses01F_improv01_F000", "neither its style nor its speaker"),
+        ("Ses01F_read01_F000", "neither its style nor its speaker"),
+        ("Ses01F_05a_F000", "neither its style nor its speaker"),
+        ("Ses01F_impro01_X000", "neither its style nor its speaker"),
+        ("impro01_F000", "neither its style nor its speaker"),
+        ("Ses01F_impro01_F000", "is evaluated twice"),
+    ],
+)
+def test_iemocap_a_line_that_cannot_be_placed_is_refused(release, utt_id, fault):
+    path = release / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    path.write_text(f"{path.read_text()}\n[6.2901 - 8.2357]\t{utt_id}\tneu\t[2.5, 2.5, 2.5]\n")
+    with pytest.raises(InputError, match=f"Ses01F_impro01.txt: {utt_id} .*{fault}"):
+        iemocap.prepare(release)
+
+
 def test_iemocap_mistakes(release):
     with pytest.raises(InputError, match="25 utterances found, 5531 expected: is .* the complete"):
         iemocap.prepare(release, expected=5531)
@@ -229,7 +312,7 @@ def test_iemocap_mistakes(release):
     for path in wavs.iterdir():
         path.unlink()
     with pytest.raises(InputError, match=r"^3 files .* missing, the first is .*impro01_F000\.wav"):
-        iemocap.prepare(release)
+        iemocap.prepare(release, expected=25)
     transcript = release / "Session2/dialog/transcriptions/Ses02F_impro01.txt"
     transcript.unlink()
     with pytest.raises(InputError, match="Ses02F_impro01.txt: no such transcript"):
@@ -309,6 +392,36 @@ def test_ravdess_second_copies(tmp_path):
     wav(tmp_path / "audio_speech_actors_01-24/Actor_01/03-01-05-01-01-01-01.wav", 0.6)
     with pytest.raises(InputError, match="/Actor_01/.* and .*/audio_speech.* differ under one"):
         ravdess.prepare(tmp_path)
+
+
+def test_what_the_other_corpora_leave_out_is_counted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    folder = tmp_path / "ravdess"
+    for name in ("a/03-01-05-01-01-01-01", "b/03-01-05-01-01-01-01", "03-02-05-01-01-01-01"):
+        wav(folder / f"{name}.wav")
+    wav(folder / "01-01-05-01-01-01-02.wav")
+    for name in ("take.mp3", "._x.wav", "notes.txt"):
+        text(folder / name, "")
+    ravdess.prepare(folder)
+    assert "RAVDESS: 1 utterances; left out: " in caplog.text
+    for told in ("1 second copies (such as ", "1 of song", "1 of a film", "1 neither wav nor flac"):
+        assert told in caplog.text
+    assert "4 utterances" not in caplog.text and "notes" not in caplog.text
+
+    folder = tmp_path / "vox"
+    text(folder / "iden_split.txt", "1 id10001/a/00001.wav\n")
+    for name in ("wav/id10001/a/00001", "wav/id10001/a/00002", "dev/wav/id10001/a/00001"):
+        wav(folder / f"{name}.wav")
+    voxceleb1.prepare(folder, expected_speakers=1)
+    assert "VoxCeleb1: 1 utterances; left out: " in caplog.text
+    assert "1 not in iden_split.txt (such as " in caplog.text
+    assert caplog.text.count("1 second copies") == 2
+
+    wav(tmp_path / "own/one.wav")
+    wav(tmp_path / "own/two.wav")
+    listed = text(tmp_path / "own.csv", "path,emotion,speaker\nown/one.wav,happy,A\n")
+    table.prepare(listed)
+    assert "own.csv: 1 utterances; left out: 1 beside them and in no row (such as " in caplog.text
 
 
 def test_ravdess_mistakes(tmp_path):

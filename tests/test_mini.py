@@ -48,12 +48,14 @@ def test_iemocap_counts(folder, manifest):
         folder, labels=[*set(iemocap.EMOTIONS.values()) - {"other"}], merge=None
     )
     assert len(everything) == 560
-    assert len(list(folder.glob("Session*/sentences/wav/*/*.wav"))) == 560
+    assert len(list(folder.glob("Session*/sentences/wav/*/*.wav"))) == 561
     agreed = iemocap.prepare(folder, full_agreement=True)
     assert 100 < len(agreed) < 300
 
 
 def test_iemocap_oddities_of_the_release(folder, manifest):
+    labels = [*set(iemocap.EMOTIONS.values()) - {"other"}]
+    everything = iemocap.prepare(folder, labels=labels, merge=None)
     evaluations = folder / "Session1/dialog/EmoEvaluation"
     assert (evaluations / "._Ses01F_impro01.txt").is_file()
     assert {path.name for path in evaluations.iterdir() if path.is_dir()} == {
@@ -72,14 +74,24 @@ def test_iemocap_oddities_of_the_release(folder, manifest):
     for oddity in ("_MXX0 [", "\nF: (laughs)", "[LAUGHTER]", "{breathing}"):
         assert any(oddity in transcript for transcript in transcripts)
     spoken = {iemocap.clean(sentence) for sentence in studio.SENTENCES}
-    assert len(spoken) == 25 and {row["words"] for row in manifest.values()} == spoken
+    assert len(spoken) == 25
+    assert {row["words"] for row in everything.values()} == spoken | {""}
+    wordless = [utt_id for utt_id, row in everything.items() if not row["words"]]
+    assert [utt_id[:-4] for utt_id in wordless] == ["Ses01F_impro01_", "Ses02F_impro01_"]
+    assert (
+        "[LAUGHTER]\r\n"
+        in (folder / "Session2/dialog/transcriptions/Ses02F_impro01.txt").read_bytes().decode()
+    )
+    scenes = {utt_id.rsplit("_", 1)[0] for utt_id in everything}
+    assert {"Ses03M_impro05a", "Ses03M_impro05b", "Ses05F_script01_1b"} <= scenes
+    assert "Ses04F_impro03" not in scenes
 
 
 def test_iemocap_sentences_do_not_tell_the_emotion(manifest):
     emotions = defaultdict(set)
     for row in manifest.values():
         emotions[row["words"]].add(row["emotion"])
-    assert all(len(heard) >= 3 for heard in emotions.values())
+    assert all(len(heard) >= 3 for words, heard in emotions.items() if words)
 
 
 def features(row):
@@ -98,9 +110,10 @@ def features(row):
 
 
 def test_iemocap_emotion_is_heard_across_speakers(manifest):
-    measured = np.array([features(row) for row in manifest.values()])
-    emotion = np.array([row["emotion"] for row in manifest.values()])
-    session = np.array([row["session"] for row in manifest.values()])
+    rows = [row for row in manifest.values() if row["words"]]
+    measured = np.array([features(row) for row in rows])
+    emotion = np.array([row["emotion"] for row in rows])
+    session = np.array([row["session"] for row in rows])
     heard = np.empty_like(emotion)
     for held_out in "12345":
         seen = session != held_out

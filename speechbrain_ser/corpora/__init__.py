@@ -5,7 +5,9 @@ A manifest is {utt_id: {"wav", "duration", "emotion", "speaker", "session", "gen
 neither folds nor splits, except the "split" (train, valid or test) that a list or table states.
 """
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -17,6 +19,10 @@ from speechbrain_ser.audio import duration
 from speechbrain_ser.corpora import headers
 from speechbrain_ser.errors import InputError
 
+logger = logging.getLogger(__name__)
+
+# endings by which audio is known that no row of a manifest names
+AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff")
 MANY = 2_000  # files: fewer headers are read before a progress bar would be seen
 CHUNK = 256  # files that are read in one go: one by one, threads cost more than reading
 SLOW = 0.5e-3  # seconds per file: beyond them the disk is waited for, by several threads
@@ -129,10 +135,37 @@ def check_files(missing: list[Path], source: str) -> None:
         )
 
 
-def check_count(count: int, expected: int | None, corpus: str) -> None:
+class LeftOut:
+    """What a corpus holds and its manifest does not, counted by reason, with an example of each."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+
+    def add(self, reason: str, name: str | Path) -> None:
+        """One more utterance or file; `reason` follows a count: "3 without audio"."""
+        self.counts[reason] += 1
+        self.examples.setdefault(reason, str(name))
+
+    def tell(self, corpus: str, count: int) -> None:
+        """Log the size of the manifest, and what is not in it."""
+        logger.info("%s: %s utterances%s", corpus, f"{count:,}", f"; {self}" if self.counts else "")
+
+    def __str__(self) -> str:
+        reasons = (
+            f"{count:,} {reason} (such as {self.examples[reason]})"
+            for reason, count in self.counts.most_common()
+        )
+        return f"left out: {', '.join(reasons)}" if self.counts else ""
+
+
+def check_count(count: int, expected: int | None, corpus: str, left_out: LeftOut) -> None:
     """InputError if `count` utterances are not the `expected` ones of the complete corpus."""
     if expected is not None and count != expected:
-        raise InputError(f"{count} utterances found, {expected} expected: is {corpus}?")
+        raise InputError(
+            f"{count} utterances found, {expected} expected: is {corpus}? To use what is there, "
+            f"--corpus '{{expected: null}}'{f'; {left_out}' if left_out.counts else ''}"
+        )
 
 
 def how_to_give(variable: str) -> str:

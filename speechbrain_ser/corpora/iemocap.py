@@ -28,7 +28,8 @@ EMOTIONS = {
     "xxx": "undecided",  # the raters did not agree
 }
 MERGE = {"excited": "happy"}  # what the literature's four classes do
-UTTERANCE = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(Ses\w+)\s+(\w+)\s")
+UTTERANCE = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(\w+)\s+(\w+)\s")
+UTT_ID = re.compile(r"(Ses0\d[FM])_([a-z]+)\w*_([FM])\w+")  # Ses05F_script03_2_M012
 RATER = re.compile(r"C-E\d+:(.*)")
 ALIGNED = re.compile(
     r"^[^\S\n]*\d+(?:[^\S\n]+-?\d+){2}[^\S\n]+[A-Z']", re.MULTILINE | re.IGNORECASE
@@ -61,15 +62,16 @@ def prepare(
     full_agreement : keep an utterance only if its first three raters give one and the same label
     aligned : keep an utterance only if a word of it is aligned (Pepino 2021: 5,473 of 5,531)
     expected : number of utterances that a complete corpus gives with these options, `aligned`
-        apart
+        apart; None takes what is there, and utterances without audio are left out
 
-    Raises InputError for an incomplete corpus.
+    What is left out is logged, counted by reason. Raises InputError for an incomplete corpus.
     """
     merge = merge or {}
     corpora.check_options("labels", labels, [*EMOTIONS.values(), *merge.values()])
     corpora.check_options("merge", merge, EMOTIONS.values())
     corpora.check_options("styles", styles, STYLES)
-    rows = {}
+    rows: dict[str, dict] = {}
+    left_out = corpora.LeftOut()
     sessions = _sessions(data_folder)
     has_alignments = any(_alignments(folder).is_dir() for _, folder in sessions)
     if aligned and not has_alignments:
@@ -77,36 +79,56 @@ def prepare(
             f"{data_folder} has no sentences/ForcedAlignment in any session: complete the corpus, "
             "or use all utterances with --corpus '{aligned: False}'"
         )
+    silent = []  # evaluated, without audio
     for session, folder in sessions:
+        recorded = sorted((folder / "sentences" / "wav").glob("*/[!.]*.wav"))
+        unheard = dict.fromkeys(recorded)
         for utt_id, emotion, agreed, words in _utterances(folder):
-            dialog, turn = utt_id.rsplit("_", 1)
-            side, scene = dialog.split("_")[:2]
-            label, style = merge.get(emotion, emotion), scene.rstrip("0123456789")
-            if label not in labels or style not in styles or (full_agreement and not agreed):
-                continue
-            has_word = _is_aligned(folder, dialog, utt_id) if has_alignments else ""
-            gender = turn[0]  # last token: the first one names who wore the markers, not who speaks
-            rows[utt_id] = corpora.row(
-                folder / "sentences" / "wav" / dialog / f"{utt_id}.wav",
-                speaker=f"Ses0{session}{gender}",
-                emotion=label,
-                session=session,
-                gender=gender,
-                style=style,
-                words=words,
-                raw_emotion=emotion,
-                dialog_side=side,
-                aligned=has_word,
-            )
-    files = [Path(entry["wav"]) for entry in rows.values()]
-    corpora.check_files([path for path in files if not path.is_file()], "dialog/EmoEvaluation")
+            dialog = utt_id.rsplit("_", 1)[0]
+            side, style, gender = UTT_ID.fullmatch(utt_id).groups()
+            wav = folder / "sentences" / "wav" / dialog / f"{utt_id}.wav"
+            is_recorded = wav in unheard
+            unheard.pop(wav, None)
+            label = merge.get(emotion, emotion)
+            if label not in labels:
+                left_out.add(f"labelled {label}", utt_id)
+            elif style not in styles:
+                left_out.add(f"of style {style}", utt_id)
+            elif full_agreement and not agreed:
+                left_out.add("on whose label the first three raters do not agree", utt_id)
+            elif not is_recorded:
+                silent.append(wav)
+                left_out.add("evaluated, but without audio", utt_id)
+            else:
+                rows[utt_id] = corpora.row(
+                    wav,
+                    speaker=f"Ses0{session}{gender}",  # who wears the markers may listen
+                    emotion=label,
+                    session=session,
+                    gender=gender,
+                    style=style,
+                    words=words,
+                    raw_emotion=emotion,
+                    dialog_side=side,
+                    aligned=_is_aligned(folder, dialog, utt_id) if has_alignments else "",
+                )
+        for wav in unheard:
+            left_out.add("without an evaluation", wav.stem)
+    if expected is not None:
+        corpora.check_files(silent, "dialog/EmoEvaluation")
     for label in set(labels) - {entry["emotion"] for entry in rows.values()}:
         raise InputError(f"{data_folder}: these options leave no utterance labelled {label}")
-    corpora.check_count(len(rows), expected, f"{data_folder} the complete IEMOCAP_full_release")
+    corpora.check_count(
+        len(rows), expected, f"{data_folder} the complete IEMOCAP_full_release", left_out
+    )
     if aligned:
-        kept = {utt_id: entry for utt_id, entry in rows.items() if entry["aligned"]}
-        logger.info("%s of %s utterances have an aligned word", f"{len(kept):,}", f"{len(rows):,}")
-        rows = kept
+        for utt_id in [utt_id for utt_id, entry in rows.items() if not entry["aligned"]]:
+            left_out.add("without an aligned word", utt_id)
+            del rows[utt_id]
+    left_out.tell("IEMOCAP", len(rows))
+    wordless = sum(not entry["words"] for entry in rows.values())
+    if wordless:
+        logger.info("%s of them have no words in their transcript", f"{wordless:,}")
     return corpora.finish(rows)
 
 
@@ -134,6 +156,7 @@ def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str]]:
     evaluations = sorted(folder.glob("Ses*.txt"))  # leaves out ._Ses*.txt and the subfolders
     if not evaluations:
         raise InputError(f"{folder} holds no evaluation (Ses*.txt): complete the corpus")
+    known: set[str] = set()
     for evaluation in evaluations:
         words = _transcripts(session / "dialog" / "transcriptions" / evaluation.name)
         text = evaluation.read_text(encoding="utf-8", errors="replace")  # comments of raters
@@ -141,8 +164,19 @@ def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str]]:
         blocks = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
         for block in blocks[1:]:
             match = UTTERANCE.match(block)
+            line = block.splitlines()[0]
             if match is None or match[2] not in EMOTIONS:
-                raise InputError(f"{evaluation}: cannot read the line {block.splitlines()[0]!r}")
+                raise InputError(f"{evaluation}: cannot read the line {line!r}")
+            named = UTT_ID.fullmatch(match[1])
+            if named is None or named[2] not in STYLES:
+                raise InputError(
+                    f"{evaluation}: {match[1]} is not named like Ses01F_impro01_F000 or "
+                    "Ses01F_script01_1_M000, so neither its style nor its speaker is known: "
+                    "correct the name, or take that file out of the corpus"
+                )
+            if match[1] in known:
+                raise InputError(f"{evaluation}: {match[1]} is evaluated twice: remove one line")
+            known.add(match[1])
             raters = [_opinion(line) for line in RATER.findall(block)[:3]]
             agreed = len(raters) == 3 and len(raters[0]) == 1 and raters.count(raters[0]) == 3
             yield match[1], EMOTIONS[match[2]], agreed, words.get(match[1], "")

@@ -26,6 +26,8 @@ RATINGS = {  # IEMOCAP's code: what its raters call it, utterances per speaker
     "sur": ("Surprise", 1),
     "dis": ("Disgust", 1),
 }
+LAUGHED = "Ses02F_impro01", 0  # dialog, turn: no word in its transcript
+NOT_WRITTEN = "Ses01F_impro01", 0  # no line of it in the transcript
 
 
 def make(corpus: str, cache: str | Path | None = None) -> Path:
@@ -78,9 +80,15 @@ def _iemocap(root: Path, record: Studio) -> None:
             for _ in range(count + (session - 3 if code == "sad" else 0))
         ]
         chance.shuffle(turns)
-        last = "script01_1b" if session == 5 else "script02_1"  # the release has one such name
-        scenes = ("impro01", "impro02", "script01_1", last)
-        dialogs = [f"Ses0{session}{side}_{scene}" for side in "FM" for scene in scenes]
+        # names such as the release has: scenes in two parts, a script with a letter
+        last = "script01_1b" if session == 5 else "script02_1"
+        of_men = ("impro05a", "impro05b") if session == 3 else ("impro01", "impro02")
+        scenes = {"F": ("impro01", "impro02"), "M": of_men}
+        dialogs = [
+            f"Ses0{session}{side}_{scene}"
+            for side, improvised in scenes.items()
+            for scene in (*improvised, "script01_1", last)
+        ]
         folder = root / f"Session{session}"
         for number, dialog in enumerate(dialogs):
             _dialog(folder, dialog, turns[number :: len(dialogs)], speakers, chance, record)
@@ -88,6 +96,9 @@ def _iemocap(root: Path, record: Studio) -> None:
         for name in ("Categorical", "Attribute", "Self-evaluation"):
             _write(evaluation / name / f"{dialogs[0]}_e2.txt", f"{dialogs[0]}_F000 :Anger; ()\n")
         _write(evaluation / f"._{dialogs[0]}.txt", "\0\5\26\7 Mac OS X")
+    # a dialog that nobody evaluated
+    unheard = root / "Session4" / "sentences" / "wav" / "Ses04F_impro03" / "Ses04F_impro03_F000.wav"
+    record(unheard, SENTENCES[0], voice("F", 3), "neutral")
 
 
 def _dialog(folder: Path, dialog: str, turns, speakers, chance: random.Random, record) -> None:
@@ -100,7 +111,9 @@ def _dialog(folder: Path, dialog: str, turns, speakers, chance: random.Random, r
         path = folder / "sentences" / "wav" / dialog / f"{utt_id}.wav"
         end = clock + record(path, text, speakers[gender], iemocap.EMOTIONS[code])
         event = chance.choice(["", "", "", "[LAUGHTER] ", "{breathing} "])
-        transcript.append(f"{utt_id} [{clock:08.4f}-{end:08.4f}]: {event}{text}\n")
+        words = "[LAUGHTER]" if (dialog, number) == LAUGHED else f"{event}{text}"
+        if (dialog, number) != NOT_WRITTEN:
+            transcript.append(f"{utt_id} [{clock:08.4f}-{end:08.4f}]: {words}\n")
         name = RATINGS[code][0]
         third = chance.choice([name, "Frustration" if code != "fru" else "Anger", f"{name}; Other"])
         raters = [name, name, third] if code != "xxx" else ["Anger", "Sadness", "Neutral"]
@@ -108,8 +121,11 @@ def _dialog(folder: Path, dialog: str, turns, speakers, chance: random.Random, r
         evaluation += [f"C-E{rater}:\t{label};\t()\n" for rater, label in enumerate(raters, 2)]
         evaluation += [f"C-{gender}1:\t{name};\t()\n", "A-E3:\tval 3; act 2; dom  2;\t()\n"]
         clock = end + 0.5
-    _write(folder / "dialog" / "EmoEvaluation" / f"{dialog}.txt", "".join(evaluation))
-    _write(folder / "dialog" / "transcriptions" / f"{dialog}.txt", "".join(transcript))
+    evaluation.append(f"\n[{clock:.4f} - {clock + 1:.4f}]\t{dialog}_F999\toth\t[2.5, 2.5, 2.5]\n")
+    end_of_line = "\r\n" if folder.name == "Session2" else "\n"
+    for kind, lines in (("EmoEvaluation", evaluation), ("transcriptions", transcript)):
+        content = "".join(lines).replace("\n", end_of_line)
+        _write(folder / "dialog" / kind / f"{dialog}.txt", content)
 
 
 def _ravdess(root: Path, record: Studio) -> None:
@@ -142,7 +158,7 @@ def _voxceleb1(root: Path, record: Studio) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="")
 
 
-LAYOUTS = {"iemocap": (_iemocap, 560), "ravdess": (_ravdess, 384), "voxceleb1": (_voxceleb1, 240)}
+LAYOUTS = {"iemocap": (_iemocap, 561), "ravdess": (_ravdess, 384), "voxceleb1": (_voxceleb1, 240)}

@@ -53,27 +53,28 @@ def prepare(
     expected : number of files that a complete corpus gives with these options
     download : fetch the published archive of each channel of which the folder has no file
 
-    Raises InputError for a file whose name or content is not as published.
+    What is left out is logged, counted by reason. Raises InputError for a file whose name or
+    content is not as published.
     """
     corpora.check_options("channels", channels, CHANNELS.values())
     corpora.check_options("calm", [calm], ("keep", "neutral"))
     if download and data_folder:
         Path(data_folder).expanduser().mkdir(parents=True, exist_ok=True)
     folder = corpora.existing_folder(data_folder, VARIABLE, EXPECTED)
-    files = _find(folder, channels)
+    files, left_out = _find(folder, channels)
     if download and not all(files.values()):
         missing = [ARCHIVES[channel] for channel, found in files.items() if not found]
         _download(folder, missing, base_url=ZENODO)
-        files = _find(folder, channels)
+        files, left_out = _find(folder, channels)
     if not any(files.values()):
         raise corpora.wrong_folder(folder, VARIABLE, EXPECTED)
     for channel, found in files.items():
         if not found:
             raise InputError(f"{folder} holds no {channel}: leave it out of channels, or add it")
     rows = {path.stem: _row(path, calm) for found in files.values() for path in found}
-    corpora.check_count(
-        len(rows), expected, f"{folder} the complete RAVDESS ({' and '.join(channels)})"
-    )
+    complete = f"{folder} the complete RAVDESS ({' and '.join(channels)})"
+    corpora.check_count(len(rows), expected, complete, left_out)
+    left_out.tell("RAVDESS", len(rows))
     return corpora.finish(rows)
 
 
@@ -101,23 +102,35 @@ def download(
 _download = download  # prepare has an option of that name
 
 
-def _find(folder: Path, channels: Sequence[str]) -> dict[str, list[Path]]:
-    """channel -> its files, each once; mirrors of the corpus hold a second copy of everything."""
-    found: dict[str, Path] = {}
+def _find(folder: Path, channels: Sequence[str]) -> tuple[dict[str, list[Path]], corpora.LeftOut]:
+    """channel -> its files, each once (mirrors hold a second copy of everything); and the rest."""
+    files: dict[str, Path] = {}
+    left_out = corpora.LeftOut()
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in (".wav", ".flac") or path.name.startswith("."):
+        ending = path.suffix.lower()
+        if ending not in corpora.AUDIO or path.name.startswith("."):
+            continue
+        if ending not in (".wav", ".flac"):
+            left_out.add("neither wav nor flac", path)
             continue
         if NAME.fullmatch(path.stem) is None:
             raise InputError(f"{path} is not named {PARTS}: take it out of {folder}")
         if not path.stem.startswith(AUDIO_ONLY):
+            left_out.add("of a film", path)
             continue
-        first = found.setdefault(path.stem, path)
+        first = files.setdefault(path.stem, path)
         if first.stat().st_size != path.stat().st_size:
             raise InputError(f"{first} and {path} differ under one name: remove one of them")
-    return {
-        channel: [path for stem, path in found.items() if CHANNELS[stem.split("-")[1]] == channel]
-        for channel in channels
-    }
+        if first is not path:
+            left_out.add("second copies", path)
+    by_channel: dict[str, list[Path]] = {channel: [] for channel in channels}
+    for stem, path in files.items():
+        channel = CHANNELS[stem.split("-")[1]]
+        if channel in by_channel:
+            by_channel[channel].append(path)
+        else:
+            left_out.add(f"of {channel}", path)
+    return by_channel, left_out
 
 
 def _row(path: Path, calm: str) -> dict:

@@ -29,7 +29,7 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
 
     Relative paths start at the table's folder. utt_id is the path without its ending, if the table
     gives none. A json file is a list of objects, or one object {utt_id: object}. Other columns
-    are ignored.
+    are ignored. Audio that lies beside the named files and is in no row is counted and logged.
 
     Raises InputError that names the bad rows by line (of a json file, by entry), up to five.
     """
@@ -64,6 +64,13 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
         shown = [f"{entries[number][0]}: {faults[number]}" for number in sorted(faults)[:SHOWN]]
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise InputError(f"{table} has {len(faults)} bad rows: {'; '.join(shown)}{more}")
+    left_out = corpora.LeftOut()
+    named = {Path(entry["wav"]) for entry in rows.values()}
+    for folder in sorted({path.parent for path in named}):
+        for path in sorted(folder.glob("[!.]*")):
+            if path.suffix.lower() in corpora.AUDIO and path not in named:
+                left_out.add("beside them and in no row", path)
+    left_out.tell(table.name, len(rows))
     return dict(sorted(rows.items()))
 
 

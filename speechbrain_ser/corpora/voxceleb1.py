@@ -27,7 +27,8 @@ def prepare(
     iden_split : the official list, if it does not lie in data_folder
     expected_speakers : number of speakers in the list; None accepts any
 
-    Raises InputError for an incomplete corpus, or if the m4a files were not converted.
+    What is left out is logged, counted by reason. Raises InputError for an incomplete corpus, or
+    if the m4a files were not converted.
     """
     folder = corpora.existing_folder(data_folder, VARIABLE, EXPECTED)
     source = Path(iden_split).expanduser() if iden_split else folder / "iden_split.txt"
@@ -42,25 +43,27 @@ def prepare(
             f"{source} lists {len(speakers)} speakers, {expected_speakers} expected: "
             "is it the complete iden_split.txt?"
         )
-    present = _speaker_folders(folder)
+    present, left_out = _recordings(folder)
     genders = _genders(folder / "vox1_meta.csv")
     rows, missing, unconverted = {}, [], []
     for utt_id, (split, speaker) in listed.items():
-        tail = utt_id.split("/", 1)[1]
-        candidates = [home / f"{tail}.wav" for home in present.get(speaker, ())]
-        wav = next((path for path in candidates if path.is_file()), None)
-        if wav is None:
+        recording = present.pop(utt_id, None)
+        if recording is None:
             missing.append(folder / "wav" / f"{utt_id}.wav")
-            m4a = (path.with_suffix(".m4a") for path in candidates)
-            unconverted += [path for path in m4a if path.is_file()][:1]
-            continue
-        rows[utt_id] = corpora.row(wav, speaker, gender=genders.get(speaker, ""), split=split)
+        elif recording.suffix == ".m4a":
+            unconverted.append(recording)
+        else:
+            gender = genders.get(speaker, "")
+            rows[utt_id] = corpora.row(recording, speaker, gender=gender, split=split)
     if unconverted:
         raise InputError(
             f"{len(unconverted)} files are there as m4a only, the first is {unconverted[0]}: "
             "convert each to wav beside it with ffmpeg -i 00001.m4a -ac 1 -ar 16000 00001.wav"
         )
     corpora.check_files(missing, str(source))
+    for recording in present.values():
+        left_out.add(f"not in {source.name}", recording)
+    left_out.tell("VoxCeleb1", len(rows))
     return corpora.finish(rows)
 
 
@@ -80,13 +83,23 @@ def _listed(source: Path) -> dict[str, tuple[str, str]]:
     return listed
 
 
-def _speaker_folders(folder: Path) -> dict[str, list[Path]]:
-    """speaker -> its folders; one look at each layout instead of one per file."""
-    present: dict[str, list[Path]] = {}
+def _recordings(folder: Path) -> tuple[dict[str, Path], corpora.LeftOut]:
+    """utt_id -> its wav, else its m4a: each folder is listed once, no file asked for by itself."""
+    present: dict[str, Path] = {}
+    left_out = corpora.LeftOut()
     for layout in LAYOUTS:
-        for home in sorted((folder / layout).glob("id*")):
-            present.setdefault(home.name, []).append(home)
-    return present
+        for path in sorted((folder / layout).glob("id*/*/[!.]*")):
+            utt_id = "/".join((*path.parts[-3:-1], path.stem))
+            first = present.get(utt_id)
+            if path.suffix not in corpora.AUDIO:
+                continue
+            if path.suffix not in (".wav", ".m4a"):
+                left_out.add("neither wav nor m4a", path)
+            elif first is None or (first.suffix, path.suffix) == (".m4a", ".wav"):
+                present[utt_id] = path
+            elif path.suffix == ".wav":
+                left_out.add("second copies", path)
+    return present, left_out
 
 
 def _genders(meta: Path) -> dict[str, str]:
