@@ -1,5 +1,6 @@
 """Splits: the published sizes, and that every promise holds and is checked."""
 
+import itertools
 import random
 from collections import Counter
 from functools import partial
@@ -200,6 +201,71 @@ def test_ravdess_actors_are_dealt_by_gender(ravdess):
     shuffled = splits.by_actor(ravdess, 1, seed=3)
     assert speakers(shuffled["test"]) != speakers(splits.by_actor(ravdess, 1)["test"])
     assert shuffled == splits.by_actor(ravdess, 1, seed=3)
+
+
+def spoken(sizes: dict[str, dict[str, int]]) -> dict[str, dict]:
+    """speaker -> emotion -> utterances; women's names begin with F."""
+    return {
+        f"{speaker}-{emotion}-{n}": {"speaker": speaker, "emotion": emotion, "gender": speaker[0]}
+        for speaker, by_emotion in sizes.items()
+        for emotion, count in by_emotion.items()
+        for n in range(count)
+    }
+
+
+def groups_by_actor(manifest: dict[str, dict], n_folds: int) -> list[dict[str, dict]]:
+    return [splits.by_actor(manifest, fold, n_folds)["test"] for fold in range(1, n_folds + 1)]
+
+
+def test_by_actor_balances_what_speakers_of_different_sizes_say(caplog):
+    """In sorted order the first group would get both talkative women and all the anger."""
+    sizes = {
+        "F1": {"angry": 30, "sad": 10},
+        "F2": {"angry": 1, "sad": 2},
+        "F3": {"angry": 2, "sad": 2},
+        "F4": {"angry": 30, "sad": 10},
+        "F5": {"angry": 30, "sad": 10},
+        "F6": {"angry": 2, "sad": 2},
+        "M1": {"sad": 9},
+        "M2": {"sad": 9},
+        "M3": {"sad": 9},
+    }
+    tests = groups_by_actor(spoken(sizes), 3)
+    assert [len(speakers(part)) for part in tests] == [3, 3, 3]
+    for part in tests:
+        assert sorted(s[0] for s in speakers(part)) == ["F", "F", "M"]
+        assert len({"F1", "F4", "F5"} & set(speakers(part))) == 1
+    assert not caplog.records
+
+
+def test_by_actor_finds_the_evenest_groups_of_a_small_corpus():
+    """Against all ways to deal six speakers into three groups."""
+    draw = random.Random(0)
+    for _ in range(20):
+        sizes = {f"F{n}": {"a": draw.randint(1, 40), "b": draw.randint(1, 40)} for n in range(6)}
+
+        def cost(groups, sizes=sizes):
+            total = 0.0
+            for count in (lambda s: s["a"], lambda s: s["b"], lambda s: s["a"] + s["b"], bool):
+                whole = sum(count(own) for own in sizes.values())
+                total += sum((sum(count(sizes[s]) for s in g) / whole) ** 2 for g in groups)
+            return total
+
+        ways = (
+            [[f"F{n}" for n in range(6) if way[n] == group] for group in range(3)]
+            for way in itertools.product(range(3), repeat=6)
+        )
+        costs = [cost(groups) for groups in ways if all(groups)]
+        found = cost([speakers(part) for part in groups_by_actor(spoken(sizes), 3)])
+        assert min(costs) <= found + 1e-9 and found < sorted(costs)[len(costs) // 20]
+
+
+def test_by_actor_says_what_it_cannot_balance(caplog):
+    sizes = {f"F{n}": {"sad": 4} for n in range(1, 6)} | {"M1": {"sad": 40, "angry": 3}}
+    splits.by_actor(spoken(sizes), 1, n_folds=3)
+    told = caplog.records[-1].getMessage()
+    assert told.startswith("by_actor: no angry in group ") and "(speakers with it: 1)" in told
+    assert "utterances (speaker M1 alone has 43), their mean is 21" in told
 
 
 def test_given_speakers_are_pepinos(ravdess):
