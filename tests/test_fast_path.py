@@ -1,5 +1,10 @@
 """The fast path of a CPU: its attention and dropout by hand, its encoder by the padded one."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from test_encoder import CONFIGS, close, make, padded
@@ -237,3 +242,36 @@ def test_autocast_is_close_with_and_without_stored_features(dtype):
             frames = encoder(*inputs)
         close(frames.float()[valid], wanted[valid], 0.15)
         frames.float().sum().backward()
+
+
+LENGTHS_SEEN = """
+import random, sys
+import torch
+from benchmarks.common import TINY
+from speechbrain_ser.models.encoder import Encoder
+
+encoder = Encoder(TINY).eval()
+draw = random.Random(0)
+for epoch in range(3):
+    for _ in range(400):
+        with torch.no_grad():
+            encoder(torch.zeros(1, draw.randint(8_000, 48_000)), torch.ones(1))
+    pages = int(open("/proc/self/statm").read().split()[1])
+    print(pages * 4096 / 1e6)  # MB
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads Linux's count of pages")
+def test_memory_does_not_grow_with_the_lengths_seen():
+    """oneDNN keeps what it compiles for a length; a corpus has thousands of lengths."""
+    root = Path(__file__).parents[1]
+    paths = os.pathsep.join(map(str, (root, root / "tools")))
+    ran = subprocess.run(
+        [sys.executable, "-c", LENGTHS_SEEN],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    _, second, third = map(float, ran.stdout.split())
+    assert third - second < 25

@@ -4,8 +4,6 @@
 rounding; dropout draws other random numbers.
 """
 
-import os
-
 import torch
 from torch import nn
 from transformers import AttentionInterface
@@ -17,8 +15,6 @@ from speechbrain_ser.models.pretrained import first
 
 NAME = "speechbrain_ser"  # of the attention, in a config of Hugging Face
 STEPS = 2**16  # in which a probability of dropout is counted
-# oneDNN compiles convolutions per length; its default, 1024, is soon full of a corpus's lengths
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 
 
 def install(model: nn.Module) -> None:
