@@ -16,7 +16,7 @@ from speechbrain_ser import metrics, parallel
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.data import UNKNOWN, make_dataset
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.text import BLANK, SentencePieceTokenizer
+from speechbrain_ser.text import BLANK
 
 logger = logging.getLogger(__name__)
 
@@ -134,12 +134,12 @@ class MultitaskBrain(SerBrain):
 
     @staticmethod
     def fill(settings, parts):
-        """A SentencePiece model, made of the training part's transcripts."""
-        tokenizer = hp.build({"tokenizer": settings["tokenizer"]})["tokenizer"]
-        if not isinstance(tokenizer, SentencePieceTokenizer) or settings["tokenizer"].get("model"):
+        """What a tokenizer takes from the training part's transcripts."""
+        if "asr" not in settings["tasks"]:
             return {}
-        transcripts = [entry["words"] for entry in parts["train"].values()]
-        return {"tokenizer": {"model": tokenizer.trained_on(transcripts)}}
+        words = {part: [entry["words"] for entry in own.values()] for part, own in parts.items()}
+        tokenizer = hp.build({"tokenizer": settings["tokenizer"]})["tokenizer"]
+        return {"tokenizer": tokenizer.trained_on(words["train"])}
 
     @property
     def labels(self):
@@ -149,6 +149,10 @@ class MultitaskBrain(SerBrain):
     def make_datasets(self, parts):
         """Items hold the transcript, too, if one of the tasks is ASR."""
         self.too_long: set[str] = set()  # utterances of more tokens than frames
+        if "asr" in self.modules.model.heads:
+            words = [entry["words"] for entries in parts.values() for entry in entries.values()]
+            if unknown := self.modules.model.heads["asr"].tokenizer.unknown(words):
+                logger.warning("transcripts hold %s, unknown to the tokenizer: <unk>", unknown)
         datasets = super().make_datasets(parts)
         return {part: self.with_tokens(dataset) for part, dataset in datasets.items()}
 

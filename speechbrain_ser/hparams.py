@@ -88,7 +88,8 @@ def override(
 ) -> None:
     """Put overrides into the tree, in place; keys that the tree does not have are refused.
 
-    An empty value of a text is the empty text. A bare tag (`--head '!new:module.Class'`) changes
+    An empty value of a text is the empty text. Arguments without a tag are for the class that is
+    there. A bare tag (`--head '!new:module.Class'`) changes
     the class and keeps the arguments; a tag with arguments (`--head '!new:module.Class {dim: 3}'`)
     replaces them all.
     """
@@ -117,6 +118,9 @@ def override(
             and (old or tag_of(old))
         ):
             override(old, value, f"{where}{key}.", root)
+        elif isinstance(value, Mapping) and not tag and tag_of(old).startswith("!new:"):
+            tree[key] = CommentedMap(value)  # a class that had no argument so far
+            tree[key].yaml_set_ctag(old.tag)
         else:
             tree[key] = value
 

@@ -10,23 +10,39 @@ from speechbrain.dataio.encoder import CTCTextEncoder
 from speechbrain_ser.errors import InputError
 
 BLANK = 0
+ENGLISH = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ"  # of facebook/wav2vec2-base-960h; | separates words
 
 
 class CharTokenizer:
-    """A token per character: the 32 symbols of facebook/wav2vec2-base-960h, in its order."""
+    """A token per character: the 32 symbols of facebook/wav2vec2-base-960h, then more letters.
 
-    def __init__(self):
+    letters : of other languages; None: `trained_on` finds them, and the run's settings and best/
+        keep them
+    """
+
+    def __init__(self, letters: str | None = None):
+        self.letters = letters
         self.encoder = CTCTextEncoder()
         self.encoder.add_blank("<pad>")
         for symbol in ("<s>", "</s>"):
             self.encoder.add_label(symbol)
         self.encoder.add_unk("<unk>")
-        for symbol in "|ETAONIHSRDLUMWCFGYPBVK'XJQZ":  # | separates words
+        for symbol in ENGLISH + (letters or ""):
             self.encoder.add_label(symbol)
-        self.encoder.expect_len(32)
+        self.encoder.expect_len(len(self))
+
+    def trained_on(self, transcripts: Iterable[str]) -> dict[str, str]:
+        """Transcripts of the training part -> {"letters": those beyond the English ones}."""
+        if self.letters is not None:
+            return {}
+        return {"letters": "".join(sorted({*"".join(transcripts)} - {*ENGLISH, " "}))}
+
+    def unknown(self, transcripts: Iterable[str]) -> str:
+        """The letters in transcripts that are <unk>, sorted."""
+        return "".join(sorted({*"".join(transcripts)} - {*ENGLISH, " ", *(self.letters or "")}))
 
     def __len__(self) -> int:
-        return 32
+        return 4 + len(ENGLISH) + len(self.letters or "")
 
     def encode(self, words: str) -> list[int]:
         """Words in upper case -> tokens; what the vocabulary lacks is <unk>."""
@@ -52,6 +68,7 @@ class SentencePieceTokenizer:
 
     def __init__(self, vocabulary: int = 100, model: str | None = None):
         self.vocabulary = vocabulary
+        self.is_trained = bool(model)
         self.pieces = sentencepiece.SentencePieceProcessor()
         if model:
             try:
@@ -59,11 +76,13 @@ class SentencePieceTokenizer:
             except (ValueError, RuntimeError) as error:
                 raise InputError(f"the tokenizer's model cannot be read: {error}") from None
 
-    def trained_on(self, transcripts: Iterable[str]) -> str:
-        """Transcripts of the training part -> the model in base64.
+    def trained_on(self, transcripts: Iterable[str]) -> dict[str, str]:
+        """Transcripts of the training part -> {"model": it in base64}.
 
         Raises InputError if they are too few for the vocabulary.
         """
+        if self.is_trained:
+            return {}
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -83,7 +102,12 @@ class SentencePieceTokenizer:
                 f"no SentencePiece vocabulary of {self.vocabulary} can be made of the training "
                 f"transcripts ({reason}): choose another size, or the CharTokenizer"
             ) from None
-        return base64.b64encode(model.getvalue()).decode()
+        return {"model": base64.b64encode(model.getvalue()).decode()}
+
+    def unknown(self, transcripts: Iterable[str]) -> str:
+        """The characters in transcripts that no piece holds, sorted."""
+        characters = sorted({*"".join(transcripts)} - {" "})
+        return "".join(c for c in characters if self.pieces.unk_id() in self.pieces.EncodeAsIds(c))
 
     def __len__(self) -> int:
         return 1 + self.vocabulary
