@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 from conftest import RECIPES, TINY, run, tiny
-from test_tools import tool
+from test_tools import shades, tool
 from torch import nn
 
 from speechbrain_ser import EmotionRecognizer, best, splits
@@ -459,7 +459,7 @@ def test_layer_weights_of_several_runs(probes, tmp_path, capsys):
     output = tmp_path / "figure2"
     folders = [str(results / "probe"), str(results / "probe_side")]
     weights.main([*folders, "--output", str(output)])
-    assert (tmp_path / "figure2.png").stat().st_size > 10_000
+    assert shades(tmp_path / "figure2.png") > 5
     with open(tmp_path / "figure2.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["curve"] for row in rows] == ["probe"] * 3 + ["probe_side"] * 3

@@ -3,15 +3,14 @@
 import csv
 import importlib.util
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from benchmarks import common, growth, latency, memory, training
+from benchmarks import common, latency, memory, training
 from benchmarks.training import OURS
 from conftest import ROOT
 from sklearn.metrics import silhouette_score
@@ -102,6 +101,11 @@ def test_latency_without_cuda_is_one_sentence(capsys):
     assert "this machine has no CUDA device: use --device cpu" in capsys.readouterr().err
 
 
+def shades(path: Path) -> int:
+    """How many different colours a figure has: an empty one has few."""
+    return len(np.unique(plt.imread(path).reshape(-1, 4).round(2), axis=0))
+
+
 def rows_of(path: Path) -> list[dict]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
@@ -120,7 +124,7 @@ def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
         ]
         assert all(r["emotion"] == manifest[r["id"]]["emotion"] for r in rows)
         assert len({(r["x"], r["y"]) for r in rows}) > 0.9 * len(rows)
-        assert (tmp_path / f"figure_park8{letter}.png").stat().st_size > 10_000
+        assert shades(tmp_path / f"figure_park8{letter}.png") > 20, "a colour for each emotion"
     summary = json.loads((tmp_path / "figure_park8b.json").read_text())
     assert "mini-iemocap, fold 1" in summary["title"]
     trained = best.load(models[1])
@@ -184,22 +188,34 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
     assert (counts.tolist(), labels) == ([[4, 2], [1, 5]], ["a", "b"])
     assert title == "knn on mini-iemocap, folds 1 2, seed 1000: WA 75.0, UA 75.0"
     plot_confusion.main([str(tmp_path / "knn"), "--output_folder", str(tmp_path / "figures")])
-    assert (tmp_path / "figures/knn_confusion.png").stat().st_size > 10_000
+    assert shades(tmp_path / "figures/knn_confusion.png") > 5
     with pytest.raises(SystemExit):
         plot_confusion.main([str(tmp_path / "figures")])
     assert "holds no complete run" in capsys.readouterr().err
 
 
-def test_probe_times_an_epoch_from_the_store_and_one_with_the_encoder(capsys):
-    benchmark.main(["probe", "--small", "--recordings", "6"])
-    text = capsys.readouterr().out
-    header, *rows = table(text)
-    assert header[1:] == ["s", "recordings/s", "times real time"]
-    fill, encoder, store = ([float(cell) for cell in row[1:]] for row in rows)
-    for seconds, rate, _ in (fill, encoder, store):
-        assert rate == pytest.approx(6 / seconds, rel=0.1)
-    ratio = float(text.partition("from the store is ")[2].split()[0])
-    assert ratio == pytest.approx(encoder[0] / store[0], rel=0.1)
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (
+            ["probe", "--small", "--recordings", "4"],
+            ["filling the store, once", "an epoch with the encoder", "an epoch from the store"],
+        ),
+        (
+            ["inference", "--small", "--recordings", "3", "--batch_sizes", "3"],
+            ["SpeechBrain's loop", "classify_files, batch 3", "annotate.py, one part"],
+        ),
+        (
+            ["training", "--small", "--recordings", "6", "--batch_size", "3", "--batches", "1"],
+            ["SpeechBrain's recipe", "Hugging Face's classifier", *OURS],
+        ),
+    ],
+)
+def test_a_benchmark_has_a_row_for_each_way(words, names, capsys):
+    benchmark.main(words)
+    _, *rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == names
+    assert all(float(row[1]) > 0 for row in rows)
 
 
 def test_the_benchmark_s_durations_are_iemocap_s(tmp_path, monkeypatch):
@@ -208,46 +224,6 @@ def test_the_benchmark_s_durations_are_iemocap_s(tmp_path, monkeypatch):
     assert np.mean(seconds) == pytest.approx(4.55, rel=0.05)
     assert np.std(seconds) == pytest.approx(3.23, rel=0.1)
     assert 0.58 <= min(seconds) and max(seconds) <= 34.1
-
-
-def test_augment_times_every_kind_beside_a_step(capsys):
-    benchmark.main(["augment", "--small", "--batches", "1"])
-    header, *rows = table(capsys.readouterr().out)
-    assert [row[0] for row in rows] == ["noise", "volume", "reverberation", "pitch", "mixed"]
-    for _, ms, rate, share in rows:
-        assert float(rate) == pytest.approx(12_000 / float(ms), rel=0.1)
-        assert 0 <= float(share.rstrip("%")) < 100
-
-
-def test_knn_times_its_searches(capsys):
-    benchmark.main(["knn", "--keys", "200", "300", "--dim", "8", "--repeats", "1"])
-    header, *rows = table(capsys.readouterr().out)
-    assert [row[0] for row in rows] == ["200", "300"]
-    assert all(float(cell) > 0 for row in rows for cell in row[1:])
-
-
-def test_inference_times_files_beside_speechbrain_s_loop(capsys):
-    benchmark.main(["inference", "--small", "--recordings", "5", "--batch_sizes", "1", "3"])
-    header, *rows = table(capsys.readouterr().out)
-    assert [row[0] for row in rows] == [
-        *("SpeechBrain's loop", "classify_files, batch 1", "classify_files, batch 3"),
-        "annotate.py, one part",
-    ]
-    slowest = float(rows[0][1])
-    for _, seconds, rate, _, ratio in rows:
-        assert float(rate) == pytest.approx(5 / float(seconds), rel=0.2)
-        assert float(ratio) == pytest.approx(slowest / float(seconds), rel=0.2)
-
-
-def test_training_times_an_epoch_each_way(capsys):
-    words = ["training", "--small", "--recordings", "7", "--batch_size", "3", "--batches", "2"]
-    benchmark.main(words)
-    header, *rows = table(capsys.readouterr().out)
-    assert [row[0] for row in rows] == ["SpeechBrain's recipe", "Hugging Face's classifier", *OURS]
-    slowest = float(rows[0][1])
-    for _, seconds, rate, ratio in rows:
-        assert float(rate) == pytest.approx(6 / float(seconds), rel=0.2)
-        assert float(ratio) == pytest.approx(slowest / float(seconds), rel=0.2)
 
 
 def test_an_epoch_trains_every_batch_once(tmp_path, monkeypatch):
@@ -279,18 +255,6 @@ def test_timed_batches_are_spaced_by_length():
     assert chosen.ids[0] == ["04", "05"]
 
 
-def test_growth_has_a_row_per_size(monkeypatch, capsys):
-    monkeypatch.setattr(growth, "TIMES", (1, 2))
-    monkeypatch.setattr(growth, "LENGTHS", (1.0, 2.0))
-    benchmark.main(["growth", "--small", "--recordings", "2", "--workers", "0"])
-    header, *rows = table(capsys.readouterr().out)
-    assert [row[:2] for row in rows] == [
-        *(["2", "as IEMOCAP"], ["4", "as IEMOCAP"], ["2", "1"], ["2", "2"])
-    ]
-    hours = 2 / 3600
-    assert float(rows[2][4]) == pytest.approx(float(rows[2][2]) / hours, rel=0.5)
-
-
 def test_memory_knows_the_published_networks(capsys):
     options = benchmark.parser().parse_args(["memory", "--small"])
     name, batch, seconds, precision, _, peak = memory.step("two_stage", options)
@@ -303,13 +267,6 @@ def test_memory_knows_the_published_networks(capsys):
     assert shapes["hubert_xlarge"]["checkpoint_gradients"] is True
 
 
-def test_the_peak_is_the_process_s_own():
-    taken = bytearray(b"1" * 2_000_000_000)
-    assert memory.peak_of_process() > len(taken)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        assert 1e8 < pool.submit(memory.peak_of_process).result() < len(taken)
-
-
 def test_all_runs_every_benchmark(monkeypatch, capsys):
     ran = []
     for name, module in benchmark.BENCHMARKS.items():
@@ -318,14 +275,3 @@ def test_all_runs_every_benchmark(monkeypatch, capsys):
     assert [name for name, _ in ran] == list(benchmark.BENCHMARKS) == list(benchmark.QUICK)
     assert all(getattr(options, "device", "cpu") == "cpu" for _, options in ran)
     assert "## python tools/benchmark.py training --small" in capsys.readouterr().out
-
-
-def test_manifest_times_every_way_to_a_manifest(capsys, monkeypatch):
-    monkeypatch.setenv("SER_CACHE", "/nowhere")
-    benchmark.main(["manifest", "--files", "2100"])
-    text = capsys.readouterr().out
-    header, *rows = table(text)
-    assert "2,100 files in VoxCeleb1's folders; the same manifest each time" in text
-    seconds = {row[0]: float(row[1]) for row in rows}
-    assert all(float(rate) == pytest.approx(2100 / float(s), rel=0.5) for _, s, rate in rows[:2])
-    assert seconds["again, nothing changed"] < seconds["first preparation"]

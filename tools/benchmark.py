@@ -4,8 +4,6 @@
     python tools/benchmark.py training                     about ten minutes on 2 cores
     python tools/benchmark.py latency --device cuda --precision bf16
     python tools/benchmark.py memory                       about ten minutes, and 20 GB of memory
-    python tools/benchmark.py manifest --files 138000      a minute
-    python tools/benchmark.py startup                      four minutes
 
 Each prints tables; those in BENCHMARKS.md were made so. WHAT --help says more.
 """
@@ -14,46 +12,24 @@ import argparse
 import sys
 import time
 
-from benchmarks import (
-    augment,
-    growth,
-    inference,
-    knn,
-    latency,
-    manifest,
-    memory,
-    probe,
-    startup,
-    training,
-)
+from benchmarks import inference, latency, memory, probe, training
 
 from speechbrain_ser.errors import InputError
 
 BENCHMARKS = {
     "training": training,
-    "growth": growth,
     "memory": memory,
     "latency": latency,
     "inference": inference,
     "probe": probe,
-    "augment": augment,
-    "knn": knn,
-    "manifest": manifest,
-    "startup": startup,
 }
 QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "training": "--small --recordings 120",
-    "growth": "--small --recordings 6",
     "memory": "--small --recipes emotion two_stage supcon",
     "latency": "--small --quick",
     "inference": "--small --recordings 12",
     "probe": "--small --recordings 12",
-    "augment": "--small --batches 1",
-    "knn": "--keys 5531 --repeats 1",
-    "manifest": "--quick",
-    "startup": "--quick",
 }
-NO_NETWORK = ("manifest", "startup")  # nothing of it runs on a device
 
 
 def parser() -> argparse.ArgumentParser:
@@ -82,7 +58,7 @@ def run_all(options: argparse.Namespace) -> None:
     began = time.perf_counter()
     for name in BENCHMARKS:
         words = [name, *(QUICK[name].split() if options.quick else [])]
-        words += [] if name in NO_NETWORK else ["--device", options.device]
+        words += ["--device", options.device]
         print(f"\n## python tools/benchmark.py {' '.join(words)}\n", flush=True)
         own = parser().parse_args(words)
         own.run(own)

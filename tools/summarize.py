@@ -71,7 +71,7 @@ MEASURED = "measured"  # the mark in README.md of the table of all rows with a n
 
 
 def block(members: list[dict]) -> str:
-    """Rows of RESULTS.csv -> markdown: a table and its commands for each table of a paper.
+    """Rows of RESULTS.csv -> markdown: a table, and its command, for each table of a paper.
 
     Rows whose epoch was chosen as the paper did (replication) have a table of their own.
     """
@@ -85,11 +85,8 @@ def block(members: list[dict]) -> str:
         lines += [f"#### {title}", "", f"| {' | '.join(SHOWN[column] for column in shown)} |"]
         lines += [f"| {' | '.join('---' if c in TEXT else '---:' for c in shown)} |"]
         lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in members]
-        lines += ["", "```bash"]
-        for row in members:
-            words = [row["script"], row["hparams"], row["overrides"]]
-            lines += [f"# {row['row']}", f"python {' '.join(filter(None, words))}"]
-        lines += ["```", ""]
+        paper, table, _ = rows.name_of(members[0]).split("/")
+        lines += ["", f"`python tools/reproduce.py {paper} --table {table}`", ""]
     return "\n".join(lines)
 
 

@@ -6,17 +6,13 @@ neither folds nor splits, except the "split" (train, valid or test) that a list 
 """
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from speechbrain_ser.audio import duration
-from speechbrain_ser.corpora import headers
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -24,9 +20,6 @@ logger = logging.getLogger(__name__)
 # endings by which audio is known that no row of a manifest names
 AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff")
 MANY = 2_000  # files: fewer headers are read before a progress bar would be seen
-CHUNK = 256  # files that are read in one go: one by one, threads cost more than reading
-SLOW = 0.5e-3  # seconds per file: beyond them the disk is waited for, by several threads
-THREADS = 8  # more of them would wait for the interpreter
 
 
 def row(
@@ -54,26 +47,10 @@ def row(
 
 
 def measure(paths: Iterable[str | Path]) -> list[float | InputError]:
-    """Seconds of each file by its header, or why it cannot be read, in the order of paths.
-
-    Of MANY files or more, those that have not changed since an earlier call are not opened.
-    """
-    paths = [str(path) for path in paths]
-    if len(paths) < MANY:
-        with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(_seconds, paths))
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    durations: list[float | InputError] = []
-    pool = ThreadPoolExecutor(THREADS)
-    with headers.Known(paths) as known, tqdm(total=len(paths), desc="reading audio headers") as bar:
-        try:
-            for found, fresh in _in_turn(partial(_chunk, known.seconds), chunks, pool):
-                durations += found
-                known.add(fresh)
-                bar.update(len(found))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return durations
+    """Seconds of each file by its header, or why it cannot be read, in the order of paths."""
+    paths = list(paths)
+    bar = tqdm(paths, desc="reading audio headers", disable=None if len(paths) > MANY else True)
+    return [_seconds(path) for path in bar]
 
 
 def finish(rows: dict[str, dict]) -> dict[str, dict]:
@@ -171,39 +148,6 @@ def check_count(count: int, expected: int | None, corpus: str, left_out: LeftOut
 def how_to_give(variable: str) -> str:
     """The end of a sentence about a missing or wrong data_folder."""
     return f"give it with --data_folder PATH or the environment variable {variable}"
-
-
-def _in_turn(
-    read: Callable[[Sequence[str]], tuple], chunks: Sequence[Sequence[str]], pool: Executor
-) -> Iterator[tuple]:
-    """What `read` gives of each chunk, in order; from the first one that is slow on, in threads.
-
-    Where the disk answers at once, threads would only hinder each other.
-    """
-    for number, chunk in enumerate(chunks, start=1):
-        began = time.perf_counter()
-        result = read(chunk)
-        slow = time.perf_counter() - began > SLOW * len(chunk)
-        yield result
-        if slow:
-            yield from pool.map(read, chunks[number:])
-            return
-
-
-def _chunk(
-    known: Mapping[headers.Key, float], paths: Sequence[str]
-) -> tuple[list[float | InputError], list[headers.Row]]:
-    """What `measure` says of these files, and those of them that had to be opened."""
-    durations, fresh = [], []
-    for path in paths:
-        key = headers.key(path)  # before reading: a file that changes meanwhile is not known
-        seconds = known.get(key)
-        if seconds is None:
-            seconds = _seconds(path)
-            if key is not None and isinstance(seconds, float):
-                fresh.append((*key, seconds))
-        durations.append(seconds)
-    return durations, fresh
 
 
 def _seconds(path: str | Path) -> float | InputError:
