@@ -13,7 +13,7 @@ from speechbrain_ser.files import cache_folder
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what audio.duration accepts: other versions read everything again
+VERSION = 2  # of what audio.duration accepts: other versions read everything again
 EVERY = 4_096  # files read: then they are written
 SCHEMA = "(path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, seconds REAL) WITHOUT ROWID"
 
