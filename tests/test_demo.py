@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT
 from test_safety import GOOD
 
-from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import EmotionRecognizer, seen
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
@@ -24,18 +24,18 @@ gradio = pytest.importorskip("gradio")
 from speechbrain_ser import demo, space  # noqa: E402
 
 RATE = 16_000
-SEEN = {"mini-iemocap": {"speakers": ["Ses01F", "Ses01M"], "utterances": ["a", "b", "c"]}}
+SEEN = [seen.entry("mini-iemocap", "salt", ["Ses01F", "Ses01M"], ["a", "b", "c"])]
 RESULTS = {"protocol": "honest", "UA": 61.25, "labels": ["angry", "happy"]}
 
 
-def model(folder, seen=SEEN, seed=0):
+def model(folder, known=SEEN, seed=0):
     """An untrained model's folder, with the facts of a trained one."""
     folder.mkdir(parents=True)
     (folder / "hyperparams.yaml").write_text(GOOD)
     torch.manual_seed(seed)
     network = hp.build(hp.load_tree(GOOD))["model"]
     safetensors.torch.save_file(network.state_dict(), folder / "model.safetensors")
-    (folder / "trained_on.json").write_text(json.dumps(seen))
+    (folder / "trained_on.json").write_text(json.dumps(known))
     (folder / "results.json").write_text(json.dumps(RESULTS))
     return folder
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_ser import best, space
+from speechbrain_ser import best, seen, space
 from speechbrain_ser.errors import InputError
 
 RESULTS = "results"
@@ -37,7 +37,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         models = find(options.models)
         if options.space:
-            space.write(models, options.space, options.device)
+            if left_out := space.write(models, options.space, options.device):
+                print(f"left out: {', '.join(left_out)}")
             print(f"it is ready: hf upload user/name {options.space} --repo-type space")
             return 0
         if options.device != "cpu" and not torch.cuda.is_available():
@@ -93,10 +94,11 @@ def fault_of(source: str | Path) -> str | None:
     """Why a model does not name emotions, None if it does."""
     try:
         labels = best.description(source)["labels"]
-        speakers = {name for seen in best.trained_on(source).values() for name in seen["speakers"]}
+        known = best.trained_on(source)
     except InputError as error:
         return str(error)
-    if not labels or set(labels) <= speakers:
+    people = {name for one in known for name in seen.among(labels, one, "speakers")}
+    if set(labels) <= people:
         return f"{source} names no emotions, but {'speakers' if labels else 'other things'}"
     return None
 

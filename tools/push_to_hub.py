@@ -4,9 +4,9 @@ python tools/push_to_hub.py results/fusion/fold1/1000 --export shared/    looks,
 python tools/push_to_hub.py results/fusion/fold1/1000 --repo user/name    uploads (hf auth login)
 
 What goes up: hyperparams.yaml, the weights as safetensors, config.json, what the model was trained
-on, its results, and a model card made of them. Before that the folder is loaded again, as a
-stranger would, and the run's test files are classified: their probabilities must be those of
-predictions.csv.
+on (hashes of the ids), its results, and a model card made of them; nothing else that lies in best/.
+Before that the folder is loaded again, as a stranger would, and the run's test files are
+classified: their probabilities must be those of predictions.csv.
 """
 
 import argparse
@@ -40,7 +40,8 @@ def main(words: list[str] | None = None) -> int:
             raise InputError("give --repo user/name to upload, or --export DIR to look first")
         with tempfile.TemporaryDirectory() as temporary:
             folder = options.export or Path(temporary) / "model"
-            card.assemble(options.run, folder, options.repo)
+            if left_out := card.assemble(options.run, folder, options.repo):
+                print(f"left out of {options.run / 'best'}: {', '.join(left_out)}")
             count, most = check(options.run, folder, options.files)
             print(
                 f"{count} test files classified again: probabilities differ by {most:.1e} at most"
