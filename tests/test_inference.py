@@ -269,6 +269,23 @@ def test_a_list_from_standard_input_and_a_csv(best, files, monkeypatch, capsys):
     assert sum(float(rows[0][label]) for label in list(rows[0])[4:]) == pytest.approx(1, abs=1e-5)
 
 
+def test_names_of_files_start_no_formula_and_no_escape_sequence(best, files, tmp_path, capsys):
+    """In each form of output, good files and bad ones."""
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in ("=cmd()", "\x1b[2J", "a\rb", "\u202egpj"):
+        (folder / f"{name}.wav").write_bytes(files[0].read_bytes())
+    (folder / "\x1b]0;bad.wav").write_text("no audio")
+    (folder / "odd\udcff.wav").write_text("no audio")
+    for words in (["--csv"], ["--json"], [], ["--csv", "--long"], ["--long"]):
+        assert command.main([str(best), *words, str(folder)]) == 1
+        said = capsys.readouterr()
+        whole = (said.out + said.err).replace("\n", "")
+        assert whole.isprintable(), words
+        assert "2 of 6 files could not be classified" in said.err
+        assert said.err.count("is not an audio file") == 2
+
+
 def test_a_table_and_segments(best, files, capsys):
     assert command.main([str(best), str(files[0])]) == 0
     header, line = capsys.readouterr().out.splitlines()

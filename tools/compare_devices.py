@@ -4,7 +4,6 @@ As a program, `python tools/compare_devices.py SCRIPT WORDS`, it runs a recipe w
 """
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -23,7 +22,7 @@ import torch
 from benchmarks import common
 from torch.nn import functional
 
-from speechbrain_ser import campaign, command_line, launchers, plan
+from speechbrain_ser import campaign, command_line, launchers, output, plan
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import fast_path
 
@@ -196,8 +195,7 @@ def numbers(folder: Path) -> np.ndarray:
     if log.is_file():
         return np.array([float(re.search(r"train loss: ([^\s,]+)", log.read_text())[1])])
     labels = json.loads((folder / "results.json").read_text())["labels"]
-    with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = output.read_csv(folder / "predictions.csv")
     return np.array([float(entry[label]) for entry in rows for label in labels])
 
 

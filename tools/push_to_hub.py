@@ -10,7 +10,6 @@ classified: their probabilities must be those of predictions.csv.
 """
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 import huggingface_hub
 from tqdm import tqdm
 
-from speechbrain_ser import EmotionRecognizer, card
+from speechbrain_ser import EmotionRecognizer, card, output
 from speechbrain_ser.errors import InputError
 
 CLOSE = 1e-5  # of a probability
@@ -62,8 +61,7 @@ def check(run: Path, folder: Path, files: int | None) -> tuple[int, float]:
     Raises InputError if a probability is another one, or the recordings are gone.
     """
     manifest = json.loads((run / "manifest.json").read_text())
-    with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:files]
+    rows = output.read_csv(run / "predictions.csv")[:files]
     recognizer = EmotionRecognizer.from_hparams(folder)
     labels = recognizer.hparams.labels
     if not rows or not set(labels) <= set(rows[0]):
