@@ -68,7 +68,9 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         manifest = read_manifest(folder, settings, data_side["corpus"])
     parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
-    hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
+    targets = fill(settings["targets"], parts["train"])
+    report.refuse_labels(targets)
+    hp.override(tree, {"targets": targets})
     hp.override(tree, brain_class.fill(settings, parts))
     settings = hp.resolve(tree, path)
 
