@@ -19,13 +19,16 @@ APP = '''"""The page of speechbrain-ser, as a Hub Space; `python app.py` shows i
 import os
 from pathlib import Path
 
-from speechbrain_ser import demo
+from speechbrain_ser import recordings
 
 MODELS = {models}
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parent)
-    demo.serve(MODELS, device={device!r})
+    with recordings.folder():
+        from speechbrain_ser import demo  # late: gradio reads where recordings go
+
+        demo.serve(MODELS, device={device!r})
 '''
 TEXT = """
 Record or drop a file, and see what emotions a model of speechbrain-ser hears in it.
