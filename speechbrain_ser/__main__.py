@@ -8,7 +8,6 @@ named on standard error with the reason, the others are done; the status is then
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,9 @@ from typing import TYPE_CHECKING
 import soundfile
 from tqdm import tqdm
 
+from speechbrain_ser import output
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.output import printable
 
 if TYPE_CHECKING:
     from speechbrain_ser import Emotion, EmotionRecognizer
@@ -77,7 +78,10 @@ def files_of(names: Sequence[str]) -> Iterator[str]:
     endings = {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
     for name in names:
         if name == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            try:
+                yield from (line.strip() for line in sys.stdin if line.strip())
+            except UnicodeDecodeError:
+                raise InputError("standard input is no text: give a path per line") from None
         elif Path(name).is_dir():
             found = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
             if not found:
@@ -126,29 +130,34 @@ def as_json(labels: Sequence[str]) -> Show:
 
 def as_csv(labels: Sequence[str]) -> Show:
     """A row per segment, a column per emotion."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*COLUMNS, *labels])
+
+    def line(*values) -> None:
+        cells = [printable(value) if isinstance(value, str) else value for value in values]
+        sys.stdout.write(output.as_csv(cells, []))
+
+    line(*COLUMNS, *labels)
 
     def show(path: str, emotion: Emotion) -> None:
         times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
-        probs = [emotion.probs.get(label, "") for label in labels]
-        writer.writerow([path, *times, emotion.label or "", *probs])
+        line(path, *times, emotion.label or "", *(emotion.probs.get(label, "") for label in labels))
 
     return show
 
 
 def as_table(labels: Sequence[str]) -> Show:
     """Columns for a reader."""
-    wide = max(map(len, [*labels, "label"]))
-    print("  ".join(["  start", "    end", "label".ljust(wide), *labels, "file"]))
+    names = {label: printable(label) for label in labels}
+    wide = max(map(len, [*names.values(), "label"]))
+    print("  ".join(["  start", "    end", "label".ljust(wide), *names.values(), "file"]))
 
     def show(path: str, emotion: Emotion) -> None:
         times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
         probs = [
-            (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(label))
-            for label in labels
+            (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(name))
+            for label, name in names.items()
         ]
-        tqdm.write("  ".join([*times, (emotion.label or "-").ljust(wide), *probs, path]))
+        heard = names[emotion.label] if emotion.label is not None else "-"
+        tqdm.write("  ".join([*times, heard.ljust(wide), *probs, printable(path)]))
 
     return show
 

@@ -9,6 +9,7 @@ from speechbrain_ser import best, onnx
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.inference import EmotionRecognizer
+from speechbrain_ser.output import printable
 
 FILES = "files.txt"
 SETTINGS = "settings.json"
@@ -21,6 +22,11 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
     """
     if not paths:
         raise InputError("there is no file to annotate")
+    if broken := [path for path in paths if path.splitlines() != [path] or not _is_text(path)]:
+        raise InputError(
+            f"a path with a line break, or that is no text, cannot be listed in {FILES}: rename "
+            f"{printable(broken[0])} ({len(broken)} in all)"
+        )
     if shard_size < 1:
         raise InputError(f"a shard of {shard_size} files: at least 1 is needed")
     if source.endswith(onnx.ENDING):
@@ -50,6 +56,10 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
         write_atomically(folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
     shards = range(-(-len(paths) // shard_size))
     return [shard for shard in shards if not part(folder, shard).is_file()]
+
+
+def _is_text(path: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in path)  # bytes of a name that are no UTF-8
 
 
 def part(folder: Path, shard: int) -> Path:

@@ -3,7 +3,10 @@
 import math
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 import torch
@@ -13,39 +16,64 @@ from speechbrain_ser.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every encoder in this package
 STREAMED = 0xFFFFFFFF  # bytes: a wav written to a pipe promises this, and is whole
-MOST_HERTZ, MOST_CHANNELS = 1_000_000, 64  # beyond them a header is broken
+# Beyond these a header is broken. Speech needs more than 2 kHz, half of the lowest rate (telephones
+# have 8,000 Hz), and resampling makes a file at 1 Hz 16,000 times as large.
+LEAST_HERTZ, MOST_HERTZ, MOST_CHANNELS = 4_000, 1_000_000, 64
+BREAKS_OFF = "breaks off while decoding"
 BLOCK = 1 << 22  # samples decoded at a time: a broken header may promise billions
 LARGEST_KERNEL = 400_000_000  # weights of a resampling filter, 1.6 GB
 SHORTEST = 0.025  # seconds: the receptive field of one wav2vec 2.0 frame
 
 
-def duration(path: str | Path) -> float:
-    """Seconds of audio by the file's header, without decoding.
-
-    Raises InputError if the file is missing, empty, truncated or not audio.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+@contextmanager
+def _naming(path: str | Path, fault: str) -> Iterator[None]:
+    """Whatever libsndfile says of a file becomes an InputError that names the file."""
     try:
+        yield
+    except InputError:
+        raise
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} {fault} ({reason}): fetch it again") from None
+
+
+class Header(NamedTuple):
+    """What a file's first bytes promise."""
+
+    frames: int  # samples of each channel
+    rate: int  # Hz
+    channels: int
+
+
+def header(path: str | Path) -> Header:
+    """A file's header, without decoding.
+
+    Raises InputError if the file is missing, empty, truncated, not audio or not plausible.
+    """
+    with _naming(path, "cannot be opened"):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file")
+        size = Path(path).stat().st_size
+    with _naming(path, f"({size} bytes) is not an audio file that libsndfile reads"):
         info = soundfile.info(str(path), verbose=True)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: *.raw
-        raise InputError(
-            f"{path} ({path.stat().st_size} bytes) is not an audio file that libsndfile reads "
-            f"({error}): convert it to wav or flac, or fetch it again"
-        ) from None
     # libsndfile shortens a RIFF whose data chunk claims more bytes than the file has, and says so
     promised = re.search(r"^data : (\d+) \(should be", info.extra_info, flags=re.MULTILINE)
     if promised and int(promised[1]) < STREAMED:
         raise InputError(f"{path} is truncated: its header promises more audio, fetch it again")
-    if info.samplerate > MOST_HERTZ or info.channels > MOST_CHANNELS:
+    if not LEAST_HERTZ <= info.samplerate <= MOST_HERTZ or info.channels > MOST_CHANNELS:
         raise InputError(
             f"{path} claims {info.channels} channels at {info.samplerate} Hz: its header is "
-            "broken, fetch it again"
+            f"broken, fetch it again ({LEAST_HERTZ:,} to {MOST_HERTZ:,} Hz are read)"
         )
-    if info.frames == 0:
+    if info.frames <= 0:
         raise InputError(f"{path} holds no audio (0 samples): remove it or fetch it again")
-    return info.frames / info.samplerate
+    return Header(info.frames, info.samplerate, info.channels)
+
+
+def duration(path: str | Path) -> float:
+    """Seconds of audio by the file's header; InputError as there."""
+    frames, rate, _ = header(path)
+    return frames / rate
 
 
 def decode(path: str | Path) -> tuple[torch.Tensor, int]:
@@ -54,14 +82,30 @@ def decode(path: str | Path) -> tuple[torch.Tensor, int]:
     Raises InputError for a file that breaks off.
     """
     blocks = []
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            frames = max(1, BLOCK // file.channels)
-            while len(block := file.read(frames, dtype="float32", always_2d=True)):
-                blocks.append(torch.from_numpy(block))
-            return torch.cat(blocks or [torch.zeros(0, file.channels)]), file.samplerate
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise InputError(f"{path} breaks off while decoding ({error}): fetch it again") from None
+    with _naming(path, BREAKS_OFF), soundfile.SoundFile(str(path)) as file:
+        frames = max(1, BLOCK // file.channels)
+        while len(block := file.read(frames, dtype="float32", always_2d=True)):
+            blocks.append(torch.from_numpy(block))
+        return torch.cat(blocks or [torch.zeros(0, file.channels)]), file.samplerate
+
+
+def windows(
+    path: str | Path, window: float, hop: float
+) -> Iterator[tuple[float, torch.Tensor, int]]:
+    """Windows of `window` seconds every `hop` seconds, read one by one; the last may be shorter.
+
+    Of each its start in seconds, samples [time, channel], and their rate in Hz. Raises InputError
+    for a file that breaks off.
+    """
+    length, rate, _ = header(path)
+    size, step = round(window * rate), max(1, round(hop * rate))
+    with _naming(path, BREAKS_OFF), soundfile.SoundFile(str(path)) as file:
+        for start in range(0, max(1, length - size + step), step):
+            file.seek(start)
+            samples = torch.from_numpy(file.read(size, dtype="float32", always_2d=True))
+            if len(samples) < min(size, length - start):
+                raise InputError(f"{path} at {start / rate:.1f} s {BREAKS_OFF}: fetch it again")
+            yield start / rate, samples, rate
 
 
 def standardise(speech: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 from torch import nn
 
 from speechbrain_ser import hparams as hp
-from speechbrain_ser import safety
+from speechbrain_ser import safety, seen
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json
 from speechbrain_ser.models.encoder import Encoder
@@ -25,13 +25,17 @@ HEADER = "# written by speechbrain_ser.best: what inference needs, and nothing e
 
 
 def export(
-    folder: Path, settings: Mapping, model: nn.Module, labels: list[str], seen: dict, results: dict
+    folder: Path,
+    settings: Mapping,
+    model: nn.Module,
+    labels: list[str],
+    known: seen.Seen,
+    results: dict,
 ) -> None:
     """Write best/ in one step: it is whole or not there.
 
     settings : the run's resolved tree; of it reader and model are kept
-    seen : {corpus: {"speakers": [...], "utterances": [...]}} of training and validation, the
-        earlier phases included
+    known : what training and validation saw, the earlier phases included
     """
     tree = CommentedMap(labels=labels)
     tree["reader"] = settings["reader"]
@@ -40,7 +44,7 @@ def export(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     (temporary / HYPERPARAMS).write_text(HEADER + hp.dump(hp.bare(tree)))
-    (temporary / TRAINED_ON).write_text(json.dumps(seen))
+    (temporary / TRAINED_ON).write_text(json.dumps(known))
     (temporary / RESULTS).write_text(as_json(results))
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(weights, temporary / WEIGHTS)
@@ -132,12 +136,12 @@ def load(source: str | Path) -> dict:
     return parts
 
 
-def trained_on(source: str | Path) -> dict:
-    """{corpus: {"speakers", "utterances"}} that the model saw in training and validation."""
+def trained_on(source: str | Path) -> seen.Seen:
+    """What the model saw in training and validation: [] if it does not say."""
     path = find(source) / TRAINED_ON
     if not path.is_file():
-        return {}
+        return []
     try:
-        return json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError):
+        return seen.read(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError):
         raise InputError(f"{path} is damaged: train or fetch the model again") from None

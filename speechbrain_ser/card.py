@@ -8,11 +8,12 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from speechbrain_ser import best, report
+from speechbrain_ser import best, report, seen
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
+FILES = (best.HYPERPARAMS, best.WEIGHTS, best.TRAINED_ON, best.RESULTS)  # that leave the machine
 CORPORA = {  # name: (title, the licence of its recordings, the paper to cite)
     "iemocap": (
         "IEMOCAP",
@@ -45,22 +46,49 @@ PAPERS = {  # beginning of an experiment's name: the method's paper
 }
 
 
-def assemble(run: Path, folder: Path, repo: str | None) -> None:
+def copy(source: Path, folder: Path) -> list[str]:
+    """Copy a model's own files to a new folder; return the names of what else there is.
+
+    Raises InputError for a link in the place of one: what it leads to is not the model's.
+    """
+    folder.mkdir(parents=True)
+    for name in FILES:
+        path = source / name
+        if path.is_symlink() or path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file: put the file itself there, not a link")
+        if name == best.TRAINED_ON and path.is_file():
+            (folder / name).write_text(json.dumps(best.trained_on(source)))
+        elif path.is_file():
+            shutil.copy(path, folder)
+    return sorted(path.name for path in source.iterdir() if path.name not in FILES)
+
+
+def assemble(run: Path, folder: Path, repo: str | None) -> list[str]:
     """Write a complete run's model to a new folder, with config.json and the card README.md.
 
     repo : user/name, for the card; None: named after the experiment
 
-    Raises InputError for a run that is not complete, or a folder that is there.
+    Returns the names of what else lies in best/, and is left out. Raises InputError for a run that
+    is not complete, a folder that is there, links, and labels that are people's names.
     """
     if not report.is_complete(run) or not (run / "best").is_dir():
         raise InputError(f"{run} holds no complete run: give results/<experiment>/fold<k>/<seed>")
     if folder.exists():
         raise InputError(f"{folder} is there already: name a new folder, or delete it")
     tree = best.description(run / "best")
+    known = best.trained_on(run / "best")
     results = json.loads((run / "results.json").read_text())
+    if results["corpus"].removeprefix("mini-") not in CORPORA:
+        if people := [
+            label for one in known for label in seen.among(tree["labels"], one, "speakers")
+        ]:
+            raise InputError(
+                f"{run} names speakers of {results['corpus']} ({len(people)}), whose names would "
+                "be published: share a model of emotions"
+            )
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(run / "best", temporary)
+    left_out = copy(run / "best", temporary)
     config = {
         "library_name": "speechbrain",
         "task": "audio-classification",
@@ -71,12 +99,13 @@ def assemble(run: Path, folder: Path, repo: str | None) -> None:
     write_atomically(temporary / "config.json", json.dumps(config, indent=2) + "\n")
     write_atomically(
         temporary / "README.md",
-        text(tree, results, best.trained_on(run / "best"), repo or f"user/{results['experiment']}"),
+        text(tree, results, known, repo or f"user/{results['experiment']}"),
     )
     os.replace(temporary, folder)
+    return left_out
 
 
-def text(tree: Mapping, results: Mapping, seen: Mapping, repo: str) -> str:
+def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
     """The model card, Hub metadata first."""
     name = repo.rpartition("/")[2]
     corpus = results["corpus"]
@@ -123,9 +152,11 @@ def text(tree: Mapping, results: Mapping, seen: Mapping, repo: str) -> str:
         for label, recall in results.get("recall", {}).items()
     ]
     lines += ["", "## Training data", ""]
-    for where, known in seen.items():
-        count = f"{len(known['utterances'])} utterances of {len(known['speakers'])} speakers"
-        lines += [f"- {titled(where)}: {count} (`trained_on.json` lists them)"]
+    for one in known:
+        count = f"{len(one['utterances'])} utterances of {len(one['speakers'])} speakers"
+        lines += [
+            f"- {titled(one['corpus'])}: {count} (`trained_on.json` holds hashes of their ids)"
+        ]
     if not mini:
         lines += ["", f"Licence of the recordings: {licence}. Whether a model trained on them may"]
         lines += ["be used for other ends is for their owners to say."]
@@ -147,18 +178,18 @@ def about(folder: Path) -> str:
     """What a model folder tells of its training and its test, in two or three sentences."""
     path = folder / best.RESULTS
     try:
-        seen = best.trained_on(folder)
+        known = best.trained_on(folder)
         results = json.loads(path.read_text()) if path.is_file() else {}
-        return _told(seen, results) if seen else "What it was trained on is not told."
+        return _told(known, results) if known else "What it was trained on is not told."
     except (ValueError, KeyError, TypeError, AttributeError):  # a stranger's may hold anything
         return f"What it was trained on cannot be read from {best.TRAINED_ON} and {best.RESULTS}."
 
 
-def _told(seen: Mapping, results: Mapping) -> str:
+def _told(known: seen.Seen, results: Mapping) -> str:
     counts = [
-        f"{titled(corpus)} ({len(known['utterances']):,} recordings of "
-        f"{len(known['speakers']):,} speakers)"
-        for corpus, known in seen.items()
+        f"{titled(one['corpus'])} ({len(one['utterances']):,} recordings of "
+        f"{len(one['speakers']):,} speakers)"
+        for one in known
     ]
     sentences = [f"Trained on {' and '.join(counts)}."]
     if "UA" in results:
@@ -171,7 +202,7 @@ def _told(seen: Mapping, results: Mapping) -> str:
             "That was with features normalised over all recordings of each speaker: of one "
             "recording alone expect less."
         ]
-    if all(corpus.startswith("mini-") for corpus in seen):
+    if all(one["corpus"].startswith("mini-") for one in known):
         sentences += [TRIAL]
     return " ".join(sentences)
 

@@ -68,7 +68,9 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         manifest = read_manifest(folder, settings, data_side["corpus"])
     parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
-    hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
+    targets = fill(settings["targets"], parts["train"])
+    report.refuse_labels(targets)
+    hp.override(tree, {"targets": targets})
     hp.override(tree, brain_class.fill(settings, parts))
     settings = hp.resolve(tree, path)
 
@@ -104,7 +106,7 @@ def fit_and_test(
     logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
-    seen = phases.start(brain_class.placed(hparams), settings["phases"], corpus, parts)
+    known = phases.start(brain_class.placed(hparams), settings["phases"], corpus, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
@@ -151,7 +153,7 @@ def fit_and_test(
     if hparams["logger"] is not None and hparams["epochs"].history:
         hparams["logger"].end(results, sorted(folder.glob("*.png")))
     model, settings = brain.modules.model, brain.exported(settings)
-    best.export(folder / "best", settings, model, brain.labels, seen, results)
+    best.export(folder / "best", settings, model, brain.labels, known, results)
     report.complete(folder)
 
 

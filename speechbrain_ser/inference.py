@@ -3,12 +3,12 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import soundfile
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from torch.nn.utils.rnn import pad_sequence
@@ -17,7 +17,9 @@ from speechbrain_ser import audio, best, onnx
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.probe import Probe
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
+SHORTEST_HOP = 0.01  # seconds
 SILENCE = 1e-4  # of full scale: a window whose samples differ by less has no speech to classify
 
 
@@ -123,7 +125,10 @@ class EmotionRecognizer(Pretrained):
             ahead: deque = deque()
             for number in range(len(batches) + 2):
                 if number < len(batches):
-                    read = [pool.submit(self._read, paths[i]) for i in batches[number]]
+                    read = [
+                        pool.submit(_or_error, self.hparams.reader, paths[i])
+                        for i in batches[number]
+                    ]
                     ahead.append((batches[number], read))
                 if number < 2 or not ahead:
                     continue
@@ -132,16 +137,10 @@ class EmotionRecognizer(Pretrained):
                 bad = {i: item for i, item in speech.items() if isinstance(item, InputError)}
                 yield from bad.items()
                 good = [i for i in batch if i not in bad]
-                for position, probs in zip(
-                    good, self._probs([speech[i] for i in good]), strict=True
-                ):
-                    yield position, self._name(probs, end=seconds[position])
-
-    def _read(self, path: str | Path) -> torch.Tensor | InputError:
-        try:
-            return self.hparams.reader(path)
-        except InputError as error:
-            return error
+                found = self._probs([speech[i] for i in good])
+                for position, probs in zip(good, found, strict=True):
+                    end = seconds[position]
+                    yield position, _or_error(self._name, probs, paths[position], end=end)
 
     def classify_long(
         self,
@@ -175,9 +174,10 @@ class EmotionRecognizer(Pretrained):
 
         Raises InputError for a bad file, and for a hop longer than the window.
         """
-        if not 0 < hop <= window or smooth < 1:
+        if not SHORTEST_HOP <= hop <= window < math.inf or smooth < 1:
             raise InputError(
-                f"window {window}, hop {hop}, smooth {smooth}: give 0 < hop <= window, smooth > 0"
+                f"window {window}, hop {hop}, smooth {smooth}: give {SHORTEST_HOP} <= hop <= "
+                "window, smooth > 0"
             )
         batch_size = batch_size or self.batch_size
         seconds = audio.duration(path)
@@ -196,42 +196,31 @@ class EmotionRecognizer(Pretrained):
             heard = [probs for probs in near if probs is not None]
             silent = all(probs is None for probs in held)
             end = min((step + 1) * hop, seconds)
-            yield self._mean([] if silent else heard, step * hop, end)
+            yield self._mean([] if silent else heard, path, step * hop, end)
 
     def _windows(
         self, path: str | Path, window: float, hop: float
     ) -> Iterator[torch.Tensor | None]:
         """The prepared speech of each window, read one by one; None of silence."""
-        with soundfile.SoundFile(str(path)) as file:
-            rate, length = file.samplerate, len(file)
-            size, step = round(window * rate), max(1, round(hop * rate))
-            start = 0
-            while True:
-                file.seek(start)
-                samples = torch.from_numpy(
-                    file.read(size, dtype="float32", always_2d=True).T
-                )  # [channel, time]
-                name = f"{path} at {start / rate:.1f} s"
-                if samples.shape[1] < min(size, length - start):
-                    raise InputError(f"{name} breaks off while decoding: fetch it again")
-                quiet = samples.isfinite().all() and samples.max() - samples.min() < SILENCE
-                if quiet or samples.shape[1] < audio.SHORTEST * rate:
-                    yield None
-                else:
-                    yield self.hparams.reader.prepare(samples, rate, name=name)
-                start += step
-                if start - step + size >= length:
-                    return
+        for start, samples, rate in audio.windows(path, window, hop):
+            quiet = samples.isfinite().all() and samples.max() - samples.min() < SILENCE
+            if quiet or len(samples) < audio.SHORTEST * rate:
+                yield None
+            else:
+                name = f"{path} at {start:.1f} s"
+                yield self.hparams.reader.prepare(samples.T, rate, name=name)
 
     def _probs_or_none(self, speech: list[torch.Tensor | None]) -> list[list[float] | None]:
         heard = iter(self._probs([item for item in speech if item is not None]))
         return [None if item is None else next(heard) for item in speech]
 
-    def _mean(self, probs: list[list[float]], start: float, end: float) -> Emotion:
+    def _mean(
+        self, probs: list[list[float]], path: str | Path, start: float, end: float
+    ) -> Emotion:
         if not probs:
             return Emotion(None, {}, start, end)
         mean = [sum(values) / len(probs) for values in zip(*probs, strict=True)]
-        return self._name(mean, start, end)
+        return self._name(mean, path, start, end)
 
     @torch.no_grad()
     def embed(self, paths: Sequence[str | Path]) -> torch.Tensor:
@@ -262,9 +251,24 @@ class EmotionRecognizer(Pretrained):
         logits = self.mods.model(speech.to(self.device), lens.to(self.device))
         return self.mods.model.head.probs(logits).cpu()
 
-    def _name(self, probs: list[float], start: float = 0.0, end: float = 0.0) -> Emotion:
+    def _name(
+        self, probs: list[float], path: str | Path, start: float = 0.0, end: float = 0.0
+    ) -> Emotion:
+        """InputError for probabilities that are no numbers: the largest of them names nothing."""
+        if not all(map(math.isfinite, probs)):
+            raise InputError(
+                f"{path}: the model gives probabilities that are NaN or infinite: its weights are "
+                "broken or do not suit this recording, so train or fetch it again"
+            )
         named = dict(zip(self.hparams.labels, probs, strict=True))
         return Emotion(max(named, key=named.get), named, start, end)
+
+
+def _or_error(function: Callable[..., T], *arguments, **named) -> T | InputError:
+    try:
+        return function(*arguments, **named)
+    except InputError as error:
+        return error
 
 
 def joined(parts: Iterable[Emotion]) -> list[Emotion]:

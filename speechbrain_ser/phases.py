@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import nn
 
-from speechbrain_ser import best, splits
+from speechbrain_ser import best, seen, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
@@ -115,7 +115,7 @@ def start(
     wanted: Mapping,
     corpus: str,
     parts: Mapping[str, Mapping[str, dict]],
-) -> dict:
+) -> seen.Seen:
     """Load the phases' weights; return what the finished model will have seen, phases included.
 
     networks : phase -> the network that takes its weights
@@ -124,24 +124,25 @@ def start(
     split promises unseen speakers.
     """
     test_speakers = {entry["speaker"] for entry in parts["test"].values()}
-    own = dict(parts["train"])
-    if parts["valid"] is not parts["test"]:
-        own |= parts["valid"]
-    speakers = {entry["speaker"] for entry in own.values()}
-    seen = {corpus: {"speakers": sorted(speakers), "utterances": sorted(own)}}
+    earlier = []
     for name, phase in wanted.items():
         best.load_weights(networks[name], phase["best"])
-        for where, known in best.trained_on(phase["best"]).items():
-            leaked = set(known["utterances"]) & set(parts["test"])
+        for known in best.trained_on(phase["best"]):
+            leaked = seen.among(parts["test"], known, "utterances")
             if splits.protocol(parts) != "speaker-dependent":
-                leaked |= set(known["speakers"]) & test_speakers
-            if where == corpus and leaked:
+                leaked |= seen.among(test_speakers, known, "speakers")
+            if known["corpus"] == corpus and leaked:
                 raise InputError(
                     f"{phase['best']} was trained on this fold's test data "
                     f"({', '.join(sorted(leaked)[:3])}{' ...' if len(leaked) > 3 else ''}): "
                     f"train its phase with the same --fold"
                 )
-            merged = seen.setdefault(where, {"speakers": [], "utterances": []})
-            for field, values in merged.items():
-                merged[field] = sorted({*values, *known[field]})
-    return seen
+            earlier.append(known)
+    own = dict(parts["train"])
+    if parts["valid"] is not parts["test"]:
+        own |= parts["valid"]
+    ids = [utt_id for entries in parts.values() for utt_id in entries]
+    salts = [known["salt"] for known in earlier if known["corpus"] == corpus]
+    salt = salts[0] if salts else seen.salt_of(corpus, ids)
+    speakers = [entry["speaker"] for entry in own.values()]
+    return seen.merged([seen.entry(corpus, salt, speakers, own), *earlier])

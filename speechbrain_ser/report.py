@@ -1,20 +1,36 @@
 """What a run leaves: results.json, predictions.csv and figures, and how they are shown."""
 
-import csv
-import io
 import json
+import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from speechbrain_ser import splits
+from speechbrain_ser import output, splits
 from speechbrain_ser.brain import SerBrain
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, write_atomically
 
+COLUMNS = ("id", "target", "prediction")  # of predictions.csv, before a probability per label
 COMPLETE = ".complete"  # written last: all else is there
+
+
+def refuse_labels(targets: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError for a value of a target that predictions.csv or a reader takes for another.
+
+    targets : field of the manifest -> its values
+    """
+    for field, values in targets.items():
+        for value in values:
+            text = str(value)
+            if text in COLUMNS or text.startswith(("/", "~")) or not text.isprintable():
+                raise InputError(
+                    f"the {field} {text!r} cannot be a label: rename it in the corpus (labels are "
+                    f"printable, do not begin with / or ~, and are not {', '.join(COLUMNS)})"
+                )
 
 
 def is_complete(folder: Path) -> bool:
@@ -53,11 +69,14 @@ def write(
     }
     results |= facts
     rows = sorted(brain.predictions(), key=lambda row: row["id"])
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "predictions.csv", table.getvalue())
+    for row in rows:
+        if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):
+            raise InputError(
+                f"{row['id']}: the trained model gives NaN or infinite probabilities: train with a "
+                "smaller lr, or in fp32"
+            )
+    table = output.as_csv(list(rows[0]), (row.values() for row in rows))
+    write_atomically(folder / "predictions.csv", table)
     title = f"{results['experiment']} on {corpus}, fold {hparams.fold}, seed {hparams.seed}"
     if "confusion" in results:
         plots.confusion_matrix(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import SpaceCardData
 
-from speechbrain_ser import best
+from speechbrain_ser import best, card
 from speechbrain_ser.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -19,13 +19,16 @@ APP = '''"""The page of speechbrain-ser, as a Hub Space; `python app.py` shows i
 import os
 from pathlib import Path
 
-from speechbrain_ser import demo
+from speechbrain_ser import recordings
 
 MODELS = {models}
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parent)
-    demo.serve(MODELS, device={device!r})
+    with recordings.folder():
+        from speechbrain_ser import demo  # late: gradio reads where recordings go
+
+        demo.serve(MODELS, device={device!r})
 '''
 TEXT = """
 Record or drop a file, and see what emotions a model of speechbrain-ser hears in it.
@@ -35,12 +38,13 @@ trained have licences of their own, which may forbid commercial use.
 """
 
 
-def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> None:
+def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[str]:
     """Write the folder in one step: a local model is copied, of a Hub id the name is kept.
 
     models : {name on the page: a best/ folder or Hub id}
 
-    Raises InputError for a folder that is there, and without gradio, whose version it names.
+    Returns the paths of what else lies beside the models, and is left out. Raises InputError for a
+    folder that is there, for links, and without gradio, whose version it names.
     """
     if folder.exists():
         raise InputError(f"{folder} is there already: name a new folder, or delete it")
@@ -50,16 +54,22 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> None:
         raise InputError("a Space needs the package gradio: pip install -e '.[demo]'") from None
     temporary = folder.absolute().with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    package, without = Path(__file__).parent, shutil.ignore_patterns("__pycache__")
-    shutil.copytree(package, temporary / package.name, ignore=without)
+    package = Path(__file__).parent
+    for path in package.rglob("*.py"):
+        copied = temporary / path.relative_to(package.parent)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copied)
     shutil.copy(ROOT / "LICENSE", temporary)
     places = {
         name: f"models/{number}" if Path(source).is_dir() else source
         for number, (name, source) in enumerate(models.items(), 1)
     }
+    left_out: list[str] = []
     for name, source in models.items():
         if source != places[name]:
-            shutil.copytree(source, temporary / places[name])
+            left_out += [
+                f"{source}/{file}" for file in card.copy(Path(source), temporary / places[name])
+            ]
     lines = "".join(f"    {name!r}: {place!r},\n" for name, place in places.items())
     (temporary / "app.py").write_text(APP.format(models=f"{{\n{lines}}}", device=device))
     wanted = _of_setup("install_requires")
@@ -77,6 +87,7 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> None:
     )
     (temporary / "README.md").write_text(f"---\n{facts.to_yaml().strip()}\n---\n{TEXT}")
     os.replace(temporary, folder)
+    return left_out
 
 
 def _of_setup(key: str) -> list[str]:

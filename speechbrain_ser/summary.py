@@ -1,6 +1,5 @@
 """Runs of one experiment, over folds and seeds: their means, spread and bootstrap interval."""
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_ser import metrics, report
+from speechbrain_ser import metrics, output, report
 from speechbrain_ser.errors import InputError
 
 FEWEST = 4  # speakers that an interval takes
@@ -83,15 +82,14 @@ def predictions_of(runs: Sequence[dict]) -> Predictions | None:
     for run in runs:
         own = by_seed.setdefault(run["seed"], {})
         manifest = json.loads((run["folder"] / "manifest.json").read_text())
-        with open(run["folder"] / "predictions.csv", newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if row["id"] in own:
-                    raise InputError(
-                        f"{row['id']} is tested by two folds of {run['folder'].parents[1]}: its "
-                        "folds are of different splits"
-                    )
-                own[row["id"]] = row["target"], row["prediction"]
-                speakers[row["id"]] = str(manifest[row["id"]]["speaker"])
+        for row in output.read_csv(run["folder"] / "predictions.csv"):
+            if row["id"] in own:
+                raise InputError(
+                    f"{row['id']} is tested by two folds of {run['folder'].parents[1]}: its "
+                    "folds are of different splits"
+                )
+            own[row["id"]] = row["target"], row["prediction"]
+            speakers[row["id"]] = str(manifest[row["id"]]["speaker"])
     first, *others = by_seed.values()
     ids = sorted(first)
     if any(set(own) != set(first) for own in others):

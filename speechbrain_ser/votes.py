@@ -1,7 +1,5 @@
 """How members of an ensemble and their combinations fare: tables for evaluate_ensemble.py."""
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import torch
 from sklearn.metrics import classification_report, confusion_matrix
 
-from speechbrain_ser import metrics, plots
+from speechbrain_ser import metrics, output, plots
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models.ensemble import combine, count_ties
 
@@ -82,12 +80,9 @@ def write(
 
     rows : see `table`, with what else is to be in the csv
     """
-    text = io.StringIO()
     columns = [column for column in rows[0] if column != "predictions"]
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "combinations.csv", text.getvalue())
+    table = output.as_csv(columns, ([row[column] for column in columns] for row in rows))
+    write_atomically(folder / "combinations.csv", table)
     reports = []
     for row in rows:
         name = row["members"]

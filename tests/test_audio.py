@@ -224,6 +224,7 @@ def refused(path, match, reader=None) -> None:
 def test_a_file_that_is_not_there(tmp_path):
     refused(tmp_path / "no.wav", "no such file")
     refused(tmp_path, "no such file")
+    refused(tmp_path / ("n" * 300), "cannot be opened")
 
 
 def test_empty_files(tmp_path):
@@ -319,6 +320,8 @@ def test_a_header_that_cannot_be_true_is_refused_without_taking_its_memory(tmp_p
     whole = path.read_bytes()
     for offset, value, message in (
         (24, 2**31 - 1, "claims 1 channels at 2147483647 Hz: its header is broken"),
+        (24, 1, "claims 1 channels at 1 Hz: its header is broken"),
+        (24, 3_999, "claims 1 channels at 3999 Hz: its header is broken"),
         (24, 44_101, "has 44101 Hz, which have no small ratio to 16000"),
         (40, 2**31 - 2, "truncated"),
     ):

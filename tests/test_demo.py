@@ -6,17 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 
 import browser
+import httpx
 import numpy as np
 import pytest
 import safetensors.torch
 import soundfile
 import torch
 from conftest import ROOT
+from test_inference import spoiled_files
 from test_safety import GOOD
 
-from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import EmotionRecognizer, audio, recordings, seen
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
@@ -24,18 +28,18 @@ gradio = pytest.importorskip("gradio")
 from speechbrain_ser import demo, space  # noqa: E402
 
 RATE = 16_000
-SEEN = {"mini-iemocap": {"speakers": ["Ses01F", "Ses01M"], "utterances": ["a", "b", "c"]}}
+SEEN = [seen.entry("mini-iemocap", "salt", ["Ses01F", "Ses01M"], ["a", "b", "c"])]
 RESULTS = {"protocol": "honest", "UA": 61.25, "labels": ["angry", "happy"]}
 
 
-def model(folder, seen=SEEN, seed=0):
+def model(folder, known=SEEN, seed=0):
     """An untrained model's folder, with the facts of a trained one."""
     folder.mkdir(parents=True)
     (folder / "hyperparams.yaml").write_text(GOOD)
     torch.manual_seed(seed)
     network = hp.build(hp.load_tree(GOOD))["model"]
     safetensors.torch.save_file(network.state_dict(), folder / "model.safetensors")
-    (folder / "trained_on.json").write_text(json.dumps(seen))
+    (folder / "trained_on.json").write_text(json.dumps(known))
     (folder / "results.json").write_text(json.dumps(RESULTS))
     return folder
 
@@ -111,20 +115,122 @@ def test_a_bad_file_is_a_sentence_with_its_name_alone(recognizer, files, name, w
     assert str(files) not in str(caught.value)
 
 
-@pytest.fixture(params=["command", "space"])
-def server(request, models, tmp_path):
-    """The page of two models, served by the command or by a Space's folder: its address."""
+def test_what_is_too_large_is_refused_by_its_header(recognizer, tmp_path, monkeypatch):
+    """Before a sample of it is decoded."""
+    path = tmp_path / "large.wav"
+    soundfile.write(path, np.zeros((602 * 4_000, 1)), 4_000, "PCM_U8")
+    monkeypatch.setattr(audio, "decode", None)
+    monkeypatch.setattr(audio, "windows", None)
+    with pytest.raises(InputError, match="^large.wav lasts 602 s .* takes up to 10 minutes"):
+        demo.classify(recognizer, path)
+    monkeypatch.setattr(demo, "MOST_SECONDS", 700)
+    monkeypatch.setattr(demo, "MOST_SAMPLES", 2_000_000)
+    with pytest.raises(InputError, match="^large.wav lasts 602 s with 1 channels at 4000 Hz"):
+        demo.classify(recognizer, path)
+    monkeypatch.setattr(demo, "MOST_BYTES", 2**20)
+    with pytest.raises(InputError, match="^large.wav is larger than 1 MiB"):
+        demo.classify(recognizer, path)
+
+
+@pytest.fixture(scope="module")
+def show(models):
+    """The function of the page that answers a recording."""
+    blocks = demo.page({path.name: path for path in models})
+    answers = next(one.fn for one in blocks.fns.values() if one.name == "show")
+    return lambda path, *settings: answers("first", str(path), *(settings or (10, 4, 1)))
+
+
+def test_a_request_ends_in_time(show, files, monkeypatch):
+    """Between two batches, and in the middle of one."""
+    monkeypatch.setattr(demo, "MOST_WAIT", 0.0)
+    assert "this takes longer than" in show(files / "long.wav")[0]["value"]
+    over = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "classify", lambda *_: over.wait(60))
+        assert "this takes longer than" in show(files / "long.wav")[0]["value"]
+    over.set()
+    monkeypatch.undo()
+    assert show(files / "short.wav")[1]["label"] == "Probabilities"
+
+
+def test_spoiled_recordings_are_sentences_on_the_page(show, tmp_path):
+    answers = [show(path, 1, 1, 0.5) for path in spoiled_files(tmp_path, 40)]
+    bad = [answer[0]["value"] for answer in answers if "value" in answer[0]]
+    assert 12 < len(bad) < 40
+    assert all("notice problem" in html and str(tmp_path) not in html for html in bad)
+
+
+def test_what_a_stranger_s_model_or_file_is_called_is_text(show, tmp_path):
+    folder = model(tmp_path / "m", [seen.entry("<img src=x> ![](http://x)", "s", ["a"], ["b"])])
+    assert "Trained on &lt;img src=x&gt; ![](http://x) (1 recordings" in demo.about(folder)
+    (tmp_path / "<img src=x onerror=alert(1)>.wav").write_text("no audio")
+    (answer, *_) = show(tmp_path / "<img src=x onerror=alert(1)>.wav")
+    assert "&lt;img src=x onerror" in answer["value"] and "<img" not in answer["value"]
+
+
+def environment_of(folder) -> dict:
+    """Of a page with a free port, whose temporary files are in the folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "GRADIO_SERVER_PORT": port}
-    (tmp_path / "temporary").mkdir()
+    folder.mkdir()
+    return {**os.environ, "TMPDIR": str(folder), "GRADIO_SERVER_PORT": port}
+
+
+def test_the_page_answers_to_its_own_name_and_a_killed_one_leaves_nothing(
+    models, files, tmp_path, monkeypatch
+):
+    temporary = tmp_path / "temporary"
+    words = [sys.executable, "-u", ROOT / "tools/demo.py", models[0], "--name", "Mine.example"]
+    with subprocess.Popen(
+        words, env=environment_of(temporary), stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            address = process.stdout.readline().partition(" ")[0].rstrip("/")
+            for host, status in (
+                ("localhost", 200),
+                ("127.0.0.1:1", 200),
+                ("[::1]", 200),
+                ("mine.example:80", 200),
+                (socket.gethostname(), 200),
+                ("evil.example", 421),
+                ("localhost.evil.example", 421),
+                ("127.0.0.1.evil.example:80", 421),
+                ("[", 421),
+                ("", 421),
+            ):
+                answer = httpx.get(f"{address}/config", headers={"Host": host})
+                assert answer.status_code == status, host
+            upload = f"{address}/gradio_api/upload"
+            whole = (files / "short.wav").read_bytes()
+            for content, status in ((whole, 200), (whole + bytes(demo.MOST_BYTES), 413)):
+                answer = httpx.post(upload, files={"files": ("short.wav", content)}, timeout=60)
+                assert answer.status_code == status
+        finally:
+            process.kill()
+    assert list(temporary.rglob("short.wav"))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with recordings.folder() as first:
+        assert not list(temporary.rglob("short.wav"))
+        (first / "mine.wav").touch()
+        with recordings.folder() as second:
+            assert second != first and (first / "mine.wav").exists()  # in use: it stays
+    assert not list(temporary.rglob("*.wav"))
+    first.parent.chmod(0o755)
+    with pytest.raises(InputError, match="is not this user's alone"), recordings.folder():
+        pass
+
+
+@pytest.fixture(params=["command", "space"])
+def server(request, models, tmp_path):
+    """The page of two models, served by the command or by a Space's folder: its address."""
+    environment = environment_of(tmp_path / "temporary")
     if request.param == "command":
-        words = [ROOT / "tools/demo.py", *models, "--port", port]
+        words = [ROOT / "tools/demo.py", *models]
     else:
         words = [tmp_path / "space/app.py"]
         space.write({path.name: str(path) for path in models}, tmp_path / "space")
-        environment |= {"PYTHONPATH": "", "GRADIO_TEMP_DIR": str(tmp_path / "temporary/gradio")}
+        environment["PYTHONPATH"] = ""
     log = tmp_path / "log"
     pipes = {"stdout": subprocess.PIPE, "stderr": open(log, "w"), "text": True}
     process = subprocess.Popen([sys.executable, "-u", *words], env=environment, **pipes)

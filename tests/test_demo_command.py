@@ -11,7 +11,7 @@ from test_demo import model
 from test_tools import tool
 
 gradio = pytest.importorskip("gradio")
-from speechbrain_ser import card, space  # noqa: E402
+from speechbrain_ser import card, seen, space  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "results"
     model(folder / "fusion/fold1/1000/best")
     model(folder / "fusion/fold2/1000/best")
-    model(folder / "speaker/fold1/1000/best", seen={"c": {"speakers": ["angry", "happy", "sad"]}})
+    known = [seen.entry("c", "salt", ["angry", "happy", "sad"], ["a"])]
+    model(folder / "speaker/fold1/1000/best", known)
     (model(folder / "broken/fold1/1000/best") / "hyperparams.yaml").write_text("labels: [")
     return folder
 
@@ -38,7 +39,7 @@ def test_the_page_says_what_a_model_was_trained_on(best, tmp_path):
     )
     assert "knows nothing of people's emotions" in text
     copy = shutil.copytree(best, tmp_path / "copy")
-    (copy / "trained_on.json").write_text("{}")
+    (copy / "trained_on.json").write_text("[]")
     assert card.about(copy) == "What it was trained on is not told."
     for facts in ('{"a": 1}', "[1]", '{"a": '):
         (copy / "trained_on.json").write_text(facts)
@@ -101,4 +102,24 @@ def test_a_space_s_folder_names_what_it_needs(best, tmp_path, monkeypatch):
     assert models == {"mine": "models/1", "theirs": "user/name"}
     kept = [path.name for path in (folder / "models/1").iterdir()]
     assert sorted(kept) == sorted(path.name for path in best.iterdir())
+    assert {path.suffix for path in (folder / "speechbrain_ser").rglob("*.*")} == {".py"}
     assert str(tmp_path) not in app + page + wanted and not list(folder.rglob("__pycache__"))
+
+
+def test_a_space_carries_nothing_but_the_models(best, tmp_path, capsys):
+    """Links of a stranger's model do not lead recordings out."""
+    theirs = shutil.copytree(best, tmp_path / "theirs")
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/me.wav").write_bytes(b"private")
+    (theirs / "more").symlink_to(tmp_path / "private")
+    (theirs / ".env").write_text("TOKEN=private")
+    words = [str(theirs), "--space", str(tmp_path / "space")]
+    assert tool("demo").main(words) == 0
+    assert f"left out: {theirs}/.env, {theirs}/more" in capsys.readouterr().out
+    for path in (tmp_path / "space").rglob("*"):
+        assert not path.is_symlink() and (path.is_dir() or b"private" not in path.read_bytes()[:99])
+    assert len(list((tmp_path / "space/models/1").iterdir())) == 4
+    (theirs / "results.json").unlink()
+    (theirs / "results.json").symlink_to(tmp_path / "private")
+    assert tool("demo").main([str(theirs), "--space", str(tmp_path / "other")]) == 2
+    assert "results.json is no regular file" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from conftest import RECIPES, TINY, run, script_module, tiny
 from sklearn.metrics import classification_report
 from torch import nn
 
-from speechbrain_ser import EmotionRecognizer, best, metrics, votes
+from speechbrain_ser import EmotionRecognizer, best, metrics, seen, votes
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.data import ShuffledBatches, UpdateBatches
 from speechbrain_ser.errors import InputError
@@ -306,8 +306,9 @@ def test_an_ensemble_of_any_runs(members, tmp_path):
         assert emotion.label == row["prediction"]
         for label, prob in emotion.probs.items():
             assert prob == pytest.approx(float(row[label]), abs=1e-5)
-    seen = best.trained_on(folder / "best")["mini-ravdess"]
-    assert not set(seen["utterances"]) & {row["id"] for row in rows}
+    (known,) = best.trained_on(folder / "best")
+    assert known["corpus"] == "mini-ravdess" and known["utterances"]
+    assert not seen.among([row["id"] for row in rows], known, "utterances")
 
 
 @pytest.mark.parametrize(

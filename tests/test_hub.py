@@ -13,7 +13,7 @@ from conftest import ROOT
 from hub_server import Hub
 from test_tools import tool
 
-from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import EmotionRecognizer, seen
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,18 @@ def hub(monkeypatch):
 
 def test_an_exported_folder_is_complete_and_says_what_it_is(push, run, tmp_path, capsys):
     folder = tmp_path / "shared"
-    assert push.main([str(run), "--export", str(folder)]) == 0
-    assert "probabilities differ by" in capsys.readouterr().out
+    (run / "best/.env").write_text("TOKEN=private")
+    try:
+        assert push.main([str(run), "--export", str(folder)]) == 0
+    finally:
+        (run / "best/.env").unlink()
+    said = capsys.readouterr().out
+    assert "probabilities differ by" in said and f"left out of {run / 'best'}: .env\n" in said
+    manifest = json.loads((run / "manifest.json").read_text())
+    private = {str(run), "private", *manifest, *(entry["speaker"] for entry in manifest.values())}
+    for path in folder.iterdir():
+        text = path.read_bytes().decode(errors="ignore")
+        assert not [word for word in private if word in text], path
     assert sorted(path.name for path in folder.iterdir()) == [
         *("README.md", "config.json", "hyperparams.yaml", "model.safetensors"),
         *("results.json", "trained_on.json"),
@@ -105,6 +115,14 @@ def test_what_cannot_be_shared_is_refused(push, run, tmp_path, capsys):
     assert "give --repo user/name to upload, or --export" in capsys.readouterr().err
     assert push.main([str(tmp_path), "--export", str(tmp_path / "x")]) == 2
     assert "holds no complete run" in capsys.readouterr().err
+    people = tmp_path / "people"
+    shutil.copytree(run, people, ignore=shutil.ignore_patterns("save"))
+    results = json.loads((run / "results.json").read_text()) | {"corpus": "table"}
+    (people / "results.json").write_text(json.dumps(results))
+    known = [seen.entry("table", "salt", ["angry", "sad"], ["a"])]
+    (people / "best/trained_on.json").write_text(json.dumps(known))
+    assert push.main([str(people), "--export", str(tmp_path / "z")]) == 2
+    assert "names speakers of table (2)" in capsys.readouterr().err
     gone = tmp_path / "run"
     shutil.copytree(run, gone, ignore=shutil.ignore_patterns("save"))
     manifest = json.loads((run / "manifest.json").read_text())

@@ -158,8 +158,10 @@ def test_long_recordings_refuse_in_one_sentence(loudness, tmp_path):
     soundfile.write(path, samples, RATE, "FLOAT")
     with pytest.raises(InputError, match=r"x.wav at 4.0 s holds NaN"):
         loudness.classify_long(path)
-    with pytest.raises(InputError, match="give 0 < hop <= window"):
+    with pytest.raises(InputError, match="give 0.01 <= hop <= window"):
         loudness.classify_long(path, window=1, hop=2)
+    with pytest.raises(InputError, match="window inf"):
+        loudness.classify_long(path, window=float("inf"))
     with pytest.raises(InputError, match="no such file"):
         loudness.classify_long(tmp_path / "absent.wav")
 
@@ -167,8 +169,8 @@ def test_long_recordings_refuse_in_one_sentence(loudness, tmp_path):
 KINDS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "w64", "caf")
 
 
-def spoiled(whole: bytes, how: int, chance: np.random.Generator) -> bytes:
-    """A file cut, partly zeroed, with random bytes, or with a random header."""
+def spoiled(whole: bytes, how: int, other: bytes, chance: np.random.Generator) -> bytes:
+    """A file cut, partly zeroed, with random bytes, or with the header of another one."""
     data = bytearray(whole)
     start = int(chance.integers(len(data)))
     if how == 0:
@@ -179,30 +181,70 @@ def spoiled(whole: bytes, how: int, chance: np.random.Generator) -> bytes:
         for position in chance.integers(len(data), size=20):
             data[position] = chance.integers(256)
     else:
-        data[:44] = chance.bytes(44)
+        data[:44] = other[:44]
     return bytes(data)
 
 
-def test_a_thousand_spoiled_files_lose_nothing(loudness, tmp_path):
-    """Each gets a result or a sentence with its name; no other exception, none missing."""
+def spoiled_files(folder, count: int) -> list:
+    """`count` spoiled recordings of all kinds, made with a fixed seed."""
     chance = np.random.default_rng(0)
-    samples = 0.1 * chance.standard_normal(3000)
-    paths = []
+    samples = 0.1 * chance.standard_normal(20_000)
+    whole = {}
     for kind in KINDS:
-        soundfile.write(tmp_path / f"whole.{kind}", samples, RATE)
-        whole = (tmp_path / f"whole.{kind}").read_bytes()
-        for number in range(125):
-            path = tmp_path / f"{number:03d}.{kind}"
-            path.write_bytes(spoiled(whole, number % 4, chance))
-            paths.append(path)
+        soundfile.write(folder / f"whole.{kind}", samples, RATE)
+        whole[kind] = (folder / f"whole.{kind}").read_bytes()
+    paths = []
+    for number in range(count):
+        kind, how = KINDS[number % len(KINDS)], number // len(KINDS) % 4
+        other = chance.bytes(44) if number % 3 else whole[KINDS[(number + 1) % len(KINDS)]]
+        paths.append(folder / f"{number:03d}-{how}.{kind}")
+        paths[-1].write_bytes(spoiled(whole[kind], how, other, chance))
+    return paths
+
+
+def test_spoiled_files_lose_nothing_however_they_are_read(loudness, tmp_path):
+    """Each gets a result or a sentence with its name; no other exception, none missing."""
+    paths = spoiled_files(tmp_path, 480)
     found = dict(loudness.each(paths, batch_size=8))
-    assert sorted(found) == list(range(1000))
+    assert sorted(found) == list(range(480))
     bad = {paths[i]: str(result) for i, result in found.items() if isinstance(result, InputError)}
+    # a wav with another header, or cut, is never taken for whole
+    assert all(path in bad for path in paths if path.name.endswith(("3.wav", "0.wav")))
+    assert 150 < len(bad) < 480
+    late = 0
+    for path in paths:
+        try:
+            list(loudness.each_hop(path, window=0.2, hop=0.1))
+        except InputError as error:
+            bad.setdefault(path, str(error))
+            late += "breaks off while decoding" in str(error)
+    assert late > 10
     assert all(str(path) in sentence and len(sentence) < 500 for path, sentence in bad.items())
-    # a wav with a random header, or cut, is never taken for whole
-    assert all(path in bad for path in paths if path.suffix == ".wav" and int(path.stem) % 4 == 3)
-    assert 300 < len(bad) < 1000
     assert loudness.classify_file(tmp_path / "whole.flac").label == "quiet"
+
+
+class Overflown(Loudness):
+    """Gives the last of a batch a probability that is no number."""
+
+    value = float("nan")
+
+    def classify_batch(self, speech, lens):
+        probs = torch.full((len(speech), 2), 0.5)
+        probs[-1, 0] = self.value
+        return probs
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_probabilities_that_are_no_numbers_are_never_labelled(value, recognizer, files):
+    overflown = Overflown(recognizer.hparams.reader)
+    overflown.value = value
+    found = dict(overflown.each(files[:4], batch_size=2))
+    assert sum(isinstance(result, Emotion) for result in found.values()) == 2
+    for position, result in found.items():
+        if isinstance(result, InputError):
+            assert str(result).startswith(f"{files[position]}: the model gives probabilities that")
+    with pytest.raises(InputError, match="NaN or infinite"):
+        overflown.classify_long(files[1])
 
 
 def test_the_command_line_names_every_file_and_every_fault(best, files, tmp_path, capsys):
@@ -225,6 +267,23 @@ def test_a_list_from_standard_input_and_a_csv(best, files, monkeypatch, capsys):
     assert [row["file"] for row in rows] == [str(path) for path in files[:3]]
     assert list(rows[0]) == ["file", "start", "end", "label", "angry", "happy", "sad", "neutral"]
     assert sum(float(rows[0][label]) for label in list(rows[0])[4:]) == pytest.approx(1, abs=1e-5)
+
+
+def test_names_of_files_start_no_formula_and_no_escape_sequence(best, files, tmp_path, capsys):
+    """In each form of output, good files and bad ones."""
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in ("=cmd()", "\x1b[2J", "a\rb", "\u202egpj"):
+        (folder / f"{name}.wav").write_bytes(files[0].read_bytes())
+    (folder / "\x1b]0;bad.wav").write_text("no audio")
+    (folder / "odd\udcff.wav").write_text("no audio")
+    for words in (["--csv"], ["--json"], [], ["--csv", "--long"], ["--long"]):
+        assert command.main([str(best), *words, str(folder)]) == 1
+        said = capsys.readouterr()
+        whole = (said.out + said.err).replace("\n", "")
+        assert whole.isprintable(), words
+        assert "2 of 6 files could not be classified" in said.err
+        assert said.err.count("is not an audio file") == 2
 
 
 def test_a_table_and_segments(best, files, capsys):

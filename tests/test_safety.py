@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from conftest import RECIPES, YAMLS
 
-from speechbrain_ser import EmotionRecognizer, best, safety
+from speechbrain_ser import EmotionRecognizer, best, safety, seen
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
@@ -272,8 +272,10 @@ def test_classes_of_the_rows_are_allowed():
 
 
 def test_broken_facts_beside_a_model_are_a_sentence(model):
-    (model / "trained_on.json").write_text('{"a": ')
-    with pytest.raises(InputError, match="trained_on.json is damaged"):
-        best.trained_on(model)
-    (model / "trained_on.json").write_text(json.dumps({"c": {"speakers": [], "utterances": []}}))
-    assert best.trained_on(model) == {"c": {"speakers": [], "utterances": []}}
+    for text in ('{"a": ', '[{"corpus": "c"}]', '{"c": {"speakers": [1], "utterances": []}}', "1"):
+        (model / "trained_on.json").write_text(text)
+        with pytest.raises(InputError, match="trained_on.json is damaged"):
+            best.trained_on(model)
+    known = [seen.entry("c", "salt", ["s"], ["u"])]
+    (model / "trained_on.json").write_text(json.dumps(known))
+    assert best.trained_on(model) == known

@@ -5,20 +5,20 @@ python tools/demo.py results/fusion/fold1/1000 user/model     these
 python tools/demo.py results/fusion/fold1/1000 --space space/ a Hub Space's folder
 
 MODEL is a run's folder, its best/, a folder in and below which models are searched, or a Hub id.
-Recordings are processed on this machine, and deleted. A Space's folder holds app.py, its
-requirements, this package and the models (of a Hub id the name alone), and is uploaded as it is.
+Recordings are processed on this machine, and deleted: when the page ends, or if it is killed, when
+it starts again. It answers to localhost, this machine's name, addresses, and each --name. A Space's
+folder holds app.py, its requirements, this package and the models (of a Hub id the name alone), and
+is uploaded as it is.
 Needs pip install -e '.[demo]'.
 """
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 
-from speechbrain_ser import best, space
+from speechbrain_ser import best, recordings, seen, space
 from speechbrain_ser.errors import InputError
 
 RESULTS = "results"
@@ -30,6 +30,9 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("models", metavar="MODEL", nargs="*", default=[RESULTS])
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
+    parser.add_argument(
+        "--name", action="append", default=[], help="a host name that it answers to, too"
+    )
     parser.add_argument("--port", type=int, help="the first free one from 7860")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--space", type=Path, metavar="DIR", help="write a Hub Space's folder")
@@ -37,14 +40,14 @@ def main(words: list[str] | None = None) -> int:
     try:
         models = find(options.models)
         if options.space:
-            space.write(models, options.space, options.device)
+            if left_out := space.write(models, options.space, options.device):
+                print(f"left out: {', '.join(left_out)}")
             print(f"it is ready: hf upload user/name {options.space} --repo-type space")
             return 0
         if options.device != "cpu" and not torch.cuda.is_available():
             raise InputError("this machine has no CUDA device: use --device cpu")
-        with tempfile.TemporaryDirectory(prefix="ser_demo_") as folder:
-            os.environ["GRADIO_TEMP_DIR"] = folder  # before gradio is imported
-            page().serve(models, options.device, options.host, options.port)
+        with recordings.folder():
+            page().serve(models, options.device, options.host, options.port, options.name)
     except InputError as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 2
@@ -93,10 +96,11 @@ def fault_of(source: str | Path) -> str | None:
     """Why a model does not name emotions, None if it does."""
     try:
         labels = best.description(source)["labels"]
-        speakers = {name for seen in best.trained_on(source).values() for name in seen["speakers"]}
+        known = best.trained_on(source)
     except InputError as error:
         return str(error)
-    if not labels or set(labels) <= speakers:
+    people = {name for one in known for name in seen.among(labels, one, "speakers")}
+    if set(labels) <= people:
         return f"{source} names no emotions, but {'speakers' if labels else 'other things'}"
     return None
 

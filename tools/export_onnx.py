@@ -11,7 +11,6 @@ classified too: what int8 costs in accuracy, and what it saves in time.
 """
 
 import argparse
-import csv
 import importlib.util
 import json
 import logging
@@ -27,7 +26,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from speechbrain_ser import EmotionRecognizer, best, metrics
+from speechbrain_ser import EmotionRecognizer, best, metrics, output
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.baseline import CnnLstm
@@ -185,8 +184,7 @@ def check(model: nn.Module, network: OnnxNetwork, batches: int = 8) -> float:
 def compare(run: Path, recognizer: EmotionRecognizer, folder: Path, files: int | None) -> str:
     """A table: the run's test files by PyTorch, ONNX and int8."""
     manifest = json.loads((run / "manifest.json").read_text())
-    with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:files]
+    rows = output.read_csv(run / "predictions.csv")[:files]
     wavs = [manifest[row["id"]]["wav"] for row in rows]
     labels = recognizer.hparams.labels
     targets = [labels.index(row["target"]) for row in rows]

@@ -32,8 +32,6 @@ a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its sil
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import sys
@@ -44,7 +42,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from speechbrain_ser import best, plots, splits
+from speechbrain_ser import best, output, plots, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.corpora import mini
 from speechbrain_ser.errors import InputError
@@ -173,13 +171,12 @@ def draw(
         perplexity=options.perplexity,
         parts=[part for part, *_ in ids],
     )
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["id", "part", *colour, "x", "y"])
-    for (part, utt_id, entry), point in zip(ids, result["points"], strict=True):
-        numbers = [f"{value:.4f}" for value in point]
-        writer.writerow([utt_id, part, *(entry[field] for field in colour), *numbers])
-    write_atomically(path.with_suffix(".csv"), table.getvalue())
+    rows = [
+        [utt_id, part, *(entry[field] for field in colour), *(f"{value:.4f}" for value in point)]
+        for (part, utt_id, entry), point in zip(ids, result["points"], strict=True)
+    ]
+    table = output.as_csv(["id", "part", *colour, "x", "y"], rows)
+    write_atomically(path.with_suffix(".csv"), table)
     summary = {"title": title, "items": len(ids), "silhouette": result["silhouette"]}
     write_atomically(path.with_suffix(".json"), as_json(summary))
     return result["silhouette"]

@@ -8,15 +8,13 @@ that training moved from 1; the mean of a seed's folds).
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from speechbrain_ser import plots, report
+from speechbrain_ser import output, plots, report
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 
@@ -67,14 +65,14 @@ def main(words: list[str] | None = None) -> None:
             for name, (_, by_seed) in curves.items()
         }
         plots.layer_weights(layers, shares, f"{options.output}.png", "Weights of the layers")
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["curve", "seed", "layer", "weight", "raw"])
-        for name, (_, by_seed) in curves.items():
-            for seed, kinds in by_seed.items():
-                rows = zip(layers, kinds["share"].tolist(), kinds["raw"].tolist(), strict=True)
-                writer.writerows([name, seed, *row] for row in rows)
-        write_atomically(Path(f"{options.output}.csv"), text.getvalue())
+        rows = [
+            [name, seed, *row]
+            for name, (_, by_seed) in curves.items()
+            for seed, kinds in by_seed.items()
+            for row in zip(layers, kinds["share"].tolist(), kinds["raw"].tolist(), strict=True)
+        ]
+        table = output.as_csv(["curve", "seed", "layer", "weight", "raw"], rows)
+        write_atomically(Path(f"{options.output}.csv"), table)
     except InputError as error:
         print(f"plot_layer_weights.py: {error}", file=sys.stderr)
         sys.exit(2)

@@ -4,13 +4,12 @@ python tools/push_to_hub.py results/fusion/fold1/1000 --export shared/    looks,
 python tools/push_to_hub.py results/fusion/fold1/1000 --repo user/name    uploads (hf auth login)
 
 What goes up: hyperparams.yaml, the weights as safetensors, config.json, what the model was trained
-on, its results, and a model card made of them. Before that the folder is loaded again, as a
-stranger would, and the run's test files are classified: their probabilities must be those of
-predictions.csv.
+on (hashes of the ids), its results, and a model card made of them; nothing else that lies in best/.
+Before that the folder is loaded again, as a stranger would, and the run's test files are
+classified: their probabilities must be those of predictions.csv.
 """
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 import huggingface_hub
 from tqdm import tqdm
 
-from speechbrain_ser import EmotionRecognizer, card
+from speechbrain_ser import EmotionRecognizer, card, output
 from speechbrain_ser.errors import InputError
 
 CLOSE = 1e-5  # of a probability
@@ -40,7 +39,8 @@ def main(words: list[str] | None = None) -> int:
             raise InputError("give --repo user/name to upload, or --export DIR to look first")
         with tempfile.TemporaryDirectory() as temporary:
             folder = options.export or Path(temporary) / "model"
-            card.assemble(options.run, folder, options.repo)
+            if left_out := card.assemble(options.run, folder, options.repo):
+                print(f"left out of {options.run / 'best'}: {', '.join(left_out)}")
             count, most = check(options.run, folder, options.files)
             print(
                 f"{count} test files classified again: probabilities differ by {most:.1e} at most"
@@ -61,8 +61,7 @@ def check(run: Path, folder: Path, files: int | None) -> tuple[int, float]:
     Raises InputError if a probability is another one, or the recordings are gone.
     """
     manifest = json.loads((run / "manifest.json").read_text())
-    with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:files]
+    rows = output.read_csv(run / "predictions.csv")[:files]
     recognizer = EmotionRecognizer.from_hparams(folder)
     labels = recognizer.hparams.labels
     if not rows or not set(labels) <= set(rows[0]):

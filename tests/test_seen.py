@@ -1,0 +1,111 @@
+"""What a model has seen: hashes that tell nothing, and leaks that are found all the same."""
+
+import json
+
+import pytest
+import safetensors.torch
+from test_safety import GOOD
+
+from speechbrain_ser import best, card, phases, seen
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+
+def part(*ids):
+    """/home/anna/rec/<speaker>-<number> of a table of recordings."""
+    return {
+        f"/home/anna/rec/{i}": {"speaker": i.partition("-")[0], "emotion": "sad", "session": "1"}
+        for i in ids
+    }
+
+
+PARTS = {
+    "train": part("bert-1", "carl-1", "dora-1"),
+    "valid": part("dora-2"),
+    "test": part("anna-1", "anna-2"),
+}
+PLAIN = {
+    "table": {
+        "speakers": ["bert", "carl", "dora"],
+        "utterances": [*PARTS["train"], *PARTS["valid"]],
+    }
+}
+
+
+@pytest.fixture
+def phase(tmp_path):
+    """An earlier phase's best/, and how to say what it has seen."""
+    folder = tmp_path / "best"
+    folder.mkdir()
+    (folder / "hyperparams.yaml").write_text(GOOD)
+    network = hp.build(hp.load_tree(GOOD))["model"]
+    safetensors.torch.save_file(network.state_dict(), folder / "model.safetensors")
+
+    def tells(known) -> list:
+        (folder / "trained_on.json").write_text(json.dumps(known))
+        return phases.start({"a": network}, {"a": {"best": str(folder)}}, "table", PARTS)
+
+    tells.folder = folder
+    return tells
+
+
+def test_no_id_and_no_name_can_be_read_and_the_same_run_gives_the_same_file():
+    known = phases.start({}, {}, "table", PARTS)
+    text = json.dumps(known)
+    assert known == phases.start({}, {}, "table", PARTS)
+    assert not any(word in text for word in ("anna", "bert", "carl", "dora", "rec", "/"))
+    (one,) = known
+    assert (len(one["speakers"]), len(one["utterances"])) == (3, 4)
+    everyone = [*PARTS["train"], *PARTS["valid"], *PARTS["test"]]
+    assert seen.among(everyone, one, "utterances") == set(everyone[:4])
+    assert seen.among(["anna", "bert"], one, "speakers") == {"bert"}
+
+
+@pytest.mark.parametrize("form", ["plain", "hashed", "other salt", "pushed"])
+@pytest.mark.parametrize(
+    ("utterances", "speakers"), [(["anna-1"], ["x"]), (["x-1"], ["anna"]), (["x-1"], ["x"])]
+)
+def test_a_phase_s_leak_is_found_in_each_form(phase, tmp_path, form, utterances, speakers):
+    paths = list(part(*utterances))
+    salt = seen.salt_of("table", paths) if form == "hashed" else "of its own"
+    known = [seen.entry("table", salt, speakers, paths)]
+    if form in ("plain", "pushed"):
+        known = {"table": {"speakers": speakers, "utterances": paths}}
+    if form == "pushed":
+        (phase.folder / "trained_on.json").write_text(json.dumps(known))
+        card.copy(phase.folder, tmp_path / "copy")
+        known = json.loads((tmp_path / "copy/trained_on.json").read_text())
+    if (utterances, speakers) == (["x-1"], ["x"]):
+        (found,) = phase(known)
+        assert (len(found["speakers"]), len(found["utterances"])) == (4, 5)
+        return
+    with pytest.raises(InputError, match=r"trained on this fold's test data \((/home/)?anna"):
+        phase(known)
+
+
+def test_another_corpus_is_kept_beside_this_one(phase):
+    other = seen.entry("voxceleb1", "salt", ["anna"], ["/home/anna/rec/anna-1"])
+    found = phase([other])
+    assert [one["corpus"] for one in found] == ["table", "voxceleb1"] and found[1] == other
+
+
+def test_what_leaves_is_a_model_s_own_files_without_ids(phase, tmp_path):
+    """An earlier version's ids in the clear, too."""
+    phase(PLAIN)
+    (phase.folder / ".env").write_text("TOKEN=1")
+    (phase.folder / "more").mkdir()
+    assert card.copy(phase.folder, tmp_path / "copy") == [".env", "more"]
+    names = sorted(path.name for path in (tmp_path / "copy").iterdir())
+    assert names == ["hyperparams.yaml", "model.safetensors", "trained_on.json"]
+    text = (tmp_path / "copy/trained_on.json").read_text()
+    assert "anna" not in text and "bert" not in text
+    (known,) = best.trained_on(tmp_path / "copy")
+    assert seen.among(PARTS["valid"], known, "utterances") == set(PARTS["valid"])
+    for number, name in enumerate(card.FILES):
+        target = tmp_path / f"elsewhere{number}"
+        target.write_text("private")
+        (phase.folder / name).unlink(missing_ok=True)
+        (phase.folder / name).symlink_to(target)
+        with pytest.raises(InputError, match=f"{name} is no regular file"):
+            card.copy(phase.folder, tmp_path / f"other{number}")
+        (phase.folder / name).unlink()
