@@ -8,6 +8,7 @@ from pathlib import Path
 
 import huggingface_hub
 import safetensors.torch
+import torch
 from ruamel.yaml.comments import CommentedMap
 from torch import nn
 
@@ -106,8 +107,7 @@ def description(source: str | Path) -> CommentedMap:
         text = (folder / HYPERPARAMS).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{folder / HYPERPARAMS} is no text: export the model again") from None
-    safety.check(text, folder / HYPERPARAMS)
-    tree = hp.load_tree(text)
+    tree = safety.read(text, folder / HYPERPARAMS)
     for key in ("labels", "reader", "model"):
         if key not in tree:
             raise InputError(f"{folder / HYPERPARAMS} lacks {key}: export the model again")
@@ -115,22 +115,40 @@ def description(source: str | Path) -> CommentedMap:
 
 
 def load_weights(model: nn.Module, source: str | Path) -> None:
-    """Put a best/ folder's weights into its model; InputError if they are broken or do not fit."""
+    """Put a best/ folder's weights into its model.
+
+    On the meta device they are compared only: sizes made up by a stranger cost no memory.
+    Raises InputError if they are broken or another model's.
+    """
     path = find(source) / WEIGHTS
+    needed = model.state_dict()
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
+        with safetensors.safe_open(path, framework="pt") as file:
+            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in needed.items()}
+        if wrong := sorted(n for n in {*there, *shapes} if there.get(n) != shapes.get(n)):
+            told = (f"{n} {there.get(n, 'absent')} for {shapes.get(n, 'none')}" for n in wrong[:2])
+            raise RuntimeError(f"{len(wrong)} tensors differ: {', '.join(told)}")
+        if not any(tensor.is_meta for tensor in needed.values()):
+            model.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{path} does not hold this model's weights ({reason}): train or fetch it again"
         ) from None
 
 
+def checked(source: str | Path) -> CommentedMap:
+    """The description of a best/ folder whose weights are its model's, before they take memory."""
+    tree = description(source)
+    with torch.device("meta"):
+        load_weights(safety.build(tree["model"]), source)
+    return tree
+
+
 def load(source: str | Path) -> dict:
     """labels, reader and model (weights in, eval mode) of a best/ folder or Hub repository."""
-    tree = description(source)
-    safety.check_weights(find(source) / WEIGHTS, tree)
-    parts = hp.build(tree)
+    parts = safety.build(checked(source))
     load_weights(parts["model"], source)
     parts["model"].eval()
     return parts

@@ -1,17 +1,32 @@
 """Networks that tools/export_onnx.py wrote, run by ONNX Runtime: no weights in PyTorch."""
 
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from speechbrain_ser import hparams as hp
 from speechbrain_ser import safety
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.padding import num_samples, trim
 
 ENDING = ".onnx"
 DESCRIPTION = "hyperparams"  # the file's own metadata: labels and reader, as in hyperparams.yaml
+DOMAINS = ("", "ai.onnx", "com.microsoft", "pkg.onnxscript.torch_lib")
+ENDLESS = ("Loop", "If", "Scan", "SequenceMap")
+MEMORY = 16 << 30  # bytes that a graph may take
+
+
+@cache
+def bounded_memory() -> None:
+    """Let all graphs of this process take MEMORY together, and no more."""
+    import onnxruntime as ort
+
+    kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    ort.create_and_register_allocator(
+        ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT),
+        ort.OrtArenaCfg({"max_mem": MEMORY}),
+    )
 
 
 class OnnxNetwork(nn.Module):
@@ -30,9 +45,11 @@ class OnnxNetwork(nn.Module):
                 f"{path} needs ONNX Runtime: pip install 'speechbrain-ser[onnx]'"
             ) from None
         options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")  # of bounded memory
         options.log_severity_level = 3  # errors; its warnings speak to those who write graphs
         options.intra_op_num_threads = torch.get_num_threads()
-        find(path)
+        check_graph(find(path))
+        bounded_memory()
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -62,7 +79,11 @@ class OnnxNetwork(nn.Module):
 
     def _run(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         given = {"speech": speech.cpu().numpy(), "samples": samples.cpu().numpy()}
-        probs = torch.from_numpy(self.session.run(["probs"], given)[0])
+        try:
+            probs = torch.from_numpy(self.session.run(["probs"], given)[0])
+        except Exception as error:  # a stranger's graph may fail, or ask for too much memory
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"the ONNX network failed ({reason}): export it again") from None
         return probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
 
     def probs(self, logits: torch.Tensor) -> torch.Tensor:
@@ -80,5 +101,33 @@ def find(path: str | Path) -> Path:
 def load(path: str | Path) -> dict:
     """labels, reader and model of an exported file; InputError if it is none."""
     model = OnnxNetwork(path)
-    safety.check(model.description, Path(path))
-    return hp.build(hp.load_tree(model.description)) | {"model": model}
+    tree = safety.read(model.description, Path(path))
+    if "labels" not in tree or "reader" not in tree:
+        raise InputError(f"{path} tells no labels or reader: export the model again")
+    return safety.build({"labels": tree["labels"], "reader": tree["reader"]}) | {"model": model}
+
+
+def check_graph(path: Path) -> None:
+    """Raise InputError for a graph that could run without end, or read another file."""
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # a protobuf's many ways to be broken
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is no ONNX network ({reason}): export it again") from None
+    nodes = [*model.graph.node, *(node for own in model.functions for node in own.node)]
+    for node in nodes:
+        graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
+        if graphs or node.domain not in DOMAINS or node.op_type in ENDLESS:
+            raise InputError(
+                f"{path} holds {node.op_type[:40]!r}, which no export of a model does: refused"
+            )
+    tensors = [*model.graph.initializer]
+    tensors += [a.t for node in nodes for a in node.attribute if a.HasField("t")]
+    for tensor in tensors:
+        for entry in tensor.external_data:
+            own = f"{path.name}.data"
+            link = path.with_name(own).is_symlink()
+            if entry.key == "location" and (entry.value != own or link):
+                raise InputError(f"{path} reads {entry.value[:60]!r}: only its own .data is read")

@@ -50,7 +50,7 @@ def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script:
         status = subprocess.run([sys.executable, *words], env=alone).returncode
         if status != 0:
             raise InputError(f"the earlier phase {name} failed with status {status}, see above")
-    return {name: best.description(phase["best"]) for name, phase in wanted.items()}
+    return {name: best.checked(phase["best"]) for name, phase in wanted.items()}
 
 
 def check_labels(settings: Mapping, found: Mapping[str, Mapping]) -> None:

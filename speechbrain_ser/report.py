@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_ser import output, splits
+from speechbrain_ser import output, safety, splits
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, write_atomically
@@ -26,10 +26,10 @@ def refuse_labels(targets: Mapping[str, Sequence[str]]) -> None:
     for field, values in targets.items():
         for value in values:
             text = str(value)
-            if text in COLUMNS or text.startswith(("/", "~")) or not text.isprintable():
+            if text in COLUMNS or not safety.is_plain(text):
                 raise InputError(
                     f"the {field} {text!r} cannot be a label: rename it in the corpus (labels are "
-                    f"printable, do not begin with / or ~, and are not {', '.join(COLUMNS)})"
+                    f"plain words, no path, no sign of yaml first, and not {', '.join(COLUMNS)})"
                 )
 
 

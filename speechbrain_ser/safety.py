@@ -1,23 +1,23 @@
-"""A model from a stranger cannot run code: its hyperparams.yaml is checked before it is built.
+"""A model from a stranger cannot run code: what is built is the very data that was checked.
 
-HyperPyYAML calls whatever a yaml names. Here only classes of models are named, with plain numbers
-and texts for arguments; what else a yaml can hold (`!apply`, `!name`, `!include`, references,
-aliases, paths) is refused with its line. Weights are safetensors, which hold numbers alone, and
-their shapes are compared with the model's before it takes any memory.
+`read` parses a description once, into scalars, lists and mappings; a mapping may bear a class of
+this package's or SpeechBrain's models. `build` makes objects of that data, by keyword arguments
+alone. Every text, number and size is within a budget before anything is made of it.
 """
 
 import importlib
+import math
 import os
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 
 import ruamel.yaml
-import safetensors
-import torch
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.tag import Tag
 from torch import nn
 from transformers import CONFIG_MAPPING
 
@@ -26,32 +26,135 @@ from speechbrain_ser.errors import InputError
 
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
 KEYS = ("labels", "reader", "model")
-OTHERS = {  # what is no network, or not ours
-    "speechbrain_ser.audio": ("SpeechReader",),
-    "speechbrain_ser.text": ("CharTokenizer", "SentencePieceTokenizer"),
-    "speechbrain.lobes.features": ("Fbank", "MFCC"),
-    "speechbrain.lobes.models.ECAPA_TDNN": ("ECAPA_TDNN", "Classifier"),
-    "speechbrain.nnet.activations": ("Softmax", "Swish"),
-    "speechbrain.nnet.CNN": ("Conv1d", "Conv2d"),
-    "speechbrain.nnet.dropout": ("Dropout2d",),
-    "speechbrain.nnet.linear": ("Linear",),
-    "speechbrain.nnet.normalization": ("BatchNorm1d", "LayerNorm"),
-    "speechbrain.nnet.pooling": ("AttentionPooling", "Pooling1d", "StatisticsPooling"),
-    "speechbrain.nnet.RNN": ("GRU", "LSTM", "LiGRU", "RNN"),
-    "speechbrain.processing.features": ("InputNormalization",),
-}
-LARGEST = 1_000_000  # characters of a hyperparams.yaml
+OTHERS = """speechbrain_ser.audio.SpeechReader speechbrain_ser.text.CharTokenizer
+speechbrain_ser.text.SentencePieceTokenizer speechbrain.lobes.features.Fbank
+speechbrain.lobes.features.MFCC speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
+speechbrain.lobes.models.ECAPA_TDNN.Classifier speechbrain.nnet.activations.Softmax
+speechbrain.nnet.activations.Swish speechbrain.nnet.CNN.Conv1d speechbrain.nnet.CNN.Conv2d
+speechbrain.nnet.dropout.Dropout2d speechbrain.nnet.linear.Linear
+speechbrain.nnet.normalization.BatchNorm1d speechbrain.nnet.normalization.LayerNorm
+speechbrain.nnet.pooling.AttentionPooling speechbrain.nnet.pooling.Pooling1d
+speechbrain.nnet.pooling.StatisticsPooling speechbrain.nnet.RNN.GRU speechbrain.nnet.RNN.LSTM
+speechbrain.nnet.RNN.LiGRU speechbrain.nnet.RNN.RNN
+speechbrain.processing.features.InputNormalization""".split()  # no network, or not ours
+KINDS = ("map", "seq", "str", "int", "float", "bool", "null")  # yaml's own, that are data
+# budgets: a published model needs a tenth of each
+LARGEST = 1_000_000  # characters of a description
 DEEPEST = 40  # nested mappings and lists
-MOST = 10_000_000  # of any whole number
-COUNTS = ("blocks", "num_hidden_layers", "num_feat_extract_layers", "heads", "layers")
-FEW = 500  # of the parts that a network counts
-PLAIN = tuple(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
+NODES, CLASSES = 50_000, 300  # in one description
+TEXTS, ITEMS = 10_000, 64  # of a list of texts (labels), of another list
+COUNTED = re.compile(r"layers|blocks|heads|groups$|repeats|scale$")  # things built one by one
+MOST, MOST_COUNTED, MOST_WIDE = 4_096, 128, 10_000_000  # of a number
+WIDE = re.compile(r"dim$|size$|channels$|neurons$|width|positions$|_id$|_base$|vocabulary$")
+RANGES = {"sample_rate": (4_000, 192_000), "min_seconds": (0, 60), "max_seconds": (0, 3_600)}
 PATH = re.compile(r"^(/|~|\\|[A-Za-z]:[\\/])|(^|[\\/])\.\.([\\/]|$)|://")
+MEANS_MORE = re.compile(r"^\s*\(.*\)\s*$|^\s*[!&*<%@`]")  # to another reader of yaml
 WORD = re.compile(r"[\w.+-]{0,64}")  # a text in an encoder's config: no hub id, no file
+BASE64 = re.compile(r"[A-Za-z0-9+/]*=*")  # a SentencePiece model
+FORBIDDEN = ("auto_map", "attn_implementation", "quantization_config", "trust_remote_code")
 
 
-def check(text: str, name: str | Path) -> None:
-    """Raise InputError, with the line, for a hyperparams.yaml that does more than name a model."""
+class _Reader:
+    """The nodes of one description, made data one after the other."""
+
+    def __init__(self, name: str | Path):
+        self.name = name
+        self.seen: set[int] = set()
+        self.classes = 0
+
+    def refuse(self, node: Node, why: str) -> None:
+        raise InputError(
+            f"{self.name}, line {node.start_mark.line + 1}: {why}; a model's description may not "
+            "hold it, so it is not loaded"
+        )
+
+    def data(self, node: Node, key: str = "", depth: int = 0, config: bool = False):
+        """The node's data; `key` is whose value it is, `config` whether it is in an encoder's."""
+        if id(node) in self.seen:
+            self.refuse(node, f"the alias *{node.anchor}")
+        self.seen.add(id(node))
+        if depth > DEEPEST or len(self.seen) > NODES:
+            self.refuse(node, f"more than {DEEPEST} levels or {NODES:,} values")
+        tag = str(node.tag)
+        if tag.startswith("!"):
+            self.check_class(node, tag)
+        elif tag.rpartition(":")[2] not in KINDS:
+            self.refuse(node, f"the tag {tag[:80]}")
+        if isinstance(node, SequenceNode):
+            texts = all(str(item.tag).endswith(":str") for item in node.value)
+            if len(node.value) > (TEXTS if texts else ITEMS):
+                self.refuse(node, f"a list of {len(node.value):,} values")
+            return CommentedSeq(self.data(item, key, depth + 1, config) for item in node.value)
+        if isinstance(node, ScalarNode) and not tag.startswith("!"):
+            return self.scalar(node, tag.rpartition(":")[2], key, config)
+        made = new(tag.removeprefix("!new:")) if tag.startswith("!") else CommentedMap()
+        for name, value in node.value if isinstance(node, MappingNode) else ():
+            if not isinstance(name, ScalarNode) or not str(name.tag).endswith(":str"):
+                self.refuse(name, "a key that is no text")
+            text = self.scalar(name, "str", "", True)
+            if text in made:
+                self.refuse(name, f"the key {text!r} twice")
+            if text == "source":
+                self.check_config(value)
+            made[text] = self.data(value, text, depth + 1, config or text == "source")
+        return made
+
+    def check_class(self, node: Node, tag: str) -> None:
+        kind, _, name = tag.partition(":")
+        self.classes += 1
+        if kind != "!new" or self.classes > CLASSES:
+            self.refuse(node, f"{tag[:80]}, which can call or read anything, or too many classes")
+        if isinstance(node, SequenceNode) or not isinstance(node, MappingNode) and node.value:
+            self.refuse(node, f"{tag[:80]} with arguments that have no names")
+        if not is_model_class(name):
+            module = name.rpartition(".")[0]
+            self.refuse(
+                node,
+                f"the class {name[:80]!r}, which is none of this package's or SpeechBrain's models "
+                f"(if it is your own, name its module in the environment, {TRUSTED}={module[:80]})",
+            )
+
+    def check_config(self, node: Node) -> None:
+        """An encoder's config: of a kind that is known, with that kind's own settings."""
+        if not isinstance(node, MappingNode):
+            self.refuse(node, "an encoder's source that is no config, so that it would be fetched")
+        settings = {getattr(key, "value", None): value for key, value in node.value}
+        kind = str(getattr(settings.get("model_type"), "value", None))
+        if kind not in CONFIG_MAPPING:
+            self.refuse(node, f"the encoder {kind[:40]!r}")
+        known = {*CONFIG_MAPPING[kind]().to_dict(), "model_type"} - {*FORBIDDEN}
+        for key, _ in node.value:
+            if key.value not in known or key.value.startswith("_"):
+                self.refuse(key, f"the setting {str(key.value)[:40]!r} of an encoder")
+
+    def scalar(self, node: ScalarNode, kind: str, key: str, config: bool):
+        text = node.value
+        if kind == "str":
+            if key == "model" and BASE64.fullmatch(text):
+                return text
+            if not is_plain(text):
+                self.refuse(node, f"the text {text[:60]!r}, a path or more than plain words")
+            if config and not WORD.fullmatch(text):
+                self.refuse(node, f"the text {text[:60]!r} in an encoder's config")
+            return text
+        if kind in ("bool", "null"):
+            return {"true": True, "false": False}.get(text.lower())
+        try:
+            value = int(text) if kind == "int" else float(text.replace("_", "x"))
+        except ValueError:  # 0x1f, 1_000, .inf
+            value = math.nan
+        most = MOST_COUNTED if COUNTED.search(key) else MOST_WIDE if WIDE.search(key) else MOST
+        low, high = RANGES.get(key, (-most, most))
+        if not low <= value <= high:
+            self.refuse(node, f"the number {text[:40]}, where {low:,} to {high:,} is allowed")
+        return value
+
+
+def read(text: str, name: str | Path) -> CommentedMap:
+    """A description's text -> its data: labels, reader, model; a class is its mapping's tag.
+
+    Raises InputError, with the line, for one that does more than name a model.
+    """
     if len(text) > LARGEST:
         raise InputError(f"{name} has {len(text)} characters, a model's has some hundred: refused")
     try:
@@ -59,94 +162,62 @@ def check(text: str, name: str | Path) -> None:
     except (ruamel.yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{name} is not valid yaml ({reason}): export the model again") from None
-
-    def refuse(node: Node, why: str) -> None:
-        raise InputError(
-            f"{name}, line {node.start_mark.line + 1}: {why}; a model's description may not hold "
-            "it, so it is not loaded"
-        )
-
     if not isinstance(root, MappingNode):
         raise InputError(f"{name} holds no model: export it again")
+    reader = _Reader(name)
     for key, _ in root.value:
         if key.value not in KEYS:
-            refuse(key, f"the key {str(key.value)[:50]!r}, where only {', '.join(KEYS)} belong")
-    seen: set[int] = set()
-    for node, depth, where in _nodes(root):
-        if id(node) in seen:
-            refuse(node, f"the alias *{node.anchor}")
-        seen.add(id(node))
-        if depth > DEEPEST:
-            refuse(node, f"more than {DEEPEST} levels")
-        tag = str(node.tag)
-        if tag.startswith("!"):
-            _check_class(node, tag, refuse)
-        elif isinstance(node, ScalarNode):
-            if tag not in PLAIN:
-                refuse(node, f"the tag {tag}")
-            if where != "tokenizer.model" and PATH.search(node.value):
-                refuse(node, f"the path {node.value[:60]!r}")
-            most = FEW if where.rpartition(".")[2] in COUNTS else MOST
-            if tag.endswith(":int") and not _within(node.value, most):
-                refuse(node, f"the number {node.value[:40]}, where {most:,} is the most")
-        elif tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
-            refuse(node, f"the tag {tag}")
-        if isinstance(node, MappingNode):
-            for key, value in node.value:
-                if not isinstance(key, ScalarNode) or str(key.tag) not in PLAIN:
-                    refuse(key, "a key that is no text")
-                if key.value == "source":
-                    _check_config(value, refuse)
+            reader.refuse(
+                key, f"the key {str(key.value)[:50]!r}, where only {', '.join(KEYS)} belong"
+            )
+    return reader.data(root)
 
 
-def _nodes(root: Node) -> Iterator[tuple[Node, int, str]]:
-    """Every node once per place, with its depth, and the last two keys above it."""
-    waiting = [(root, 0, "")]
-    while waiting:
-        node, depth, where = waiting.pop()
-        yield node, depth, where
-        if isinstance(node, MappingNode):
-            for key, value in node.value:
-                yield key, depth, ""
-                above = where.rpartition(".")[2]
-                waiting.append((value, depth + 1, f"{above}.{key.value}"))
-        elif isinstance(node, SequenceNode):
-            waiting += [(item, depth + 1, where) for item in node.value]
+def build(node, is_allowed: Callable[[str], bool] | None = None):
+    """The objects that data describes: classes by keyword arguments, and functions with theirs.
 
+    is_allowed : takes a tag; by default !new: with a model's class
 
-def _within(number: str, most: int) -> bool:
-    try:
-        return abs(int(number.replace("_", ""), 0)) <= most
-    except ValueError:  # 0777, 1:30: whole numbers of old yaml, in no export
-        return False
-
-
-def _check_class(node: Node, tag: str, refuse) -> None:
+    Raises InputError for what is not allowed, and where a class refuses its arguments.
+    """
+    tag = hp.tag_of(node)
+    if isinstance(node, list) and not tag:
+        return [build(value, is_allowed) for value in node]
+    values = {k: build(v, is_allowed) for k, v in node.items()} if isinstance(node, Mapping) else {}
+    if not tag:
+        return values if isinstance(node, Mapping) else node
     kind, _, name = tag.partition(":")
-    if kind != "!new":
-        refuse(node, f"{tag[:80]}, which can call or read anything")
-    if isinstance(node, ScalarNode) and node.value:
-        refuse(node, f"{tag[:80]} with the text {node.value[:40]!r}")
-    if not is_model_class(name):
-        module = name.rpartition(".")[0]
-        refuse(
-            node,
-            f"the class {name[:80]!r}, which is none of this package's or SpeechBrain's models (if "
-            f"it is your own, name its module in the environment, {TRUSTED}={module[:80]})",
-        )
+    if not (is_allowed(tag) if is_allowed else kind == "!new" and is_model_class(name)):
+        raise InputError(f"{tag[:80]} is none of this package's: it is not called")
+    module, _, name = name.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name)
+        return partial(made, **values) if kind == "!name" else made(**values)
+    except InputError:
+        raise
+    except Exception as error:  # whatever arguments of a stranger provoke
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"{name} cannot be built ({reason}): export the model again") from None
+
+
+def new(name: str, **arguments) -> CommentedMap:
+    """The data of one object: its class' dotted name and its arguments."""
+    made = CommentedMap(arguments)
+    made.yaml_set_ctag(Tag(suffix=f"!new:{name}"))
+    return made
+
+
+def is_plain(text: str) -> bool:
+    """Whether every reader of yaml takes a text for itself, and none for a path or an address."""
+    return text.isprintable() and not MEANS_MORE.search(text) and not PATH.search(text)
 
 
 def is_model_class(name: str) -> bool:
     """Whether a dotted name is that of a class that a model may be made of."""
-    module, _, found = name.rpartition(".")
-    if found in OTHERS.get(module, ()):
+    module, _, own = name.rpartition(".")
+    if name in OTHERS or module and module in os.environ.get(TRUSTED, "").split(","):
         return True
-    own = os.environ.get(TRUSTED, "").split(",")
-    if module and module in own:
-        return True
-    if module not in _model_modules():
-        return False
-    made = vars(importlib.import_module(module)).get(found)
+    made = module in _model_modules() and vars(importlib.import_module(module)).get(own)
     return isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == module
 
 
@@ -155,60 +226,3 @@ def _model_modules() -> tuple[str, ...]:
     from speechbrain_ser import models
 
     return tuple(f"{models.__name__}.{part.name}" for part in pkgutil.iter_modules(models.__path__))
-
-
-def _check_config(node: Node, refuse) -> None:
-    """An encoder's config: of a kind that is known, with that kind's own settings, and plain."""
-    if not isinstance(node, MappingNode):
-        refuse(node, "an encoder's source that is no config, so that it would be fetched")
-    found = {key.value: value for key, value in node.value}
-    kind = getattr(found.get("model_type"), "value", None)
-    if kind not in CONFIG_MAPPING:
-        refuse(node, f"the encoder {str(kind)[:40]!r}")
-    known = CONFIG_MAPPING[kind]().to_dict().keys() | {"model_type"}
-    for key, value in node.value:
-        if key.value not in known or key.value.startswith("_") or key.value in FORBIDDEN:
-            refuse(key, f"the setting {str(key.value)[:40]!r} of an encoder")
-        for inner, _, _ in _nodes(value):
-            if isinstance(inner, ScalarNode) and not WORD.fullmatch(inner.value):
-                refuse(inner, f"the text {inner.value[:60]!r} in an encoder's config")
-
-
-FORBIDDEN = ("auto_map", "attn_implementation", "quantization_config", "trust_remote_code")
-
-
-def check_weights(path: Path, tree: Mapping) -> None:
-    """Raise InputError unless a safetensors file holds exactly this model's tensors.
-
-    The model is built without memory for this, so that sizes made up by a stranger cost nothing.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    except (safetensors.SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{path} does not hold this model's weights ({reason}): train or fetch it again"
-        ) from None
-    try:
-        with torch.device("meta"):
-            model = hp.build({"model": tree["model"]})["model"]
-    except InputError:
-        raise
-    except Exception as error:  # whatever arguments of a stranger provoke
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"the model of {path.parent} cannot be built ({type(error).__name__}: {reason}): "
-            "export it again"
-        ) from None
-    needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if there != needed:
-        wrong = sorted(name for name in {*there, *needed} if there.get(name) != needed.get(name))
-        told = ", ".join(
-            f"{name} {there.get(name, 'absent')} for {needed.get(name, 'none')}"
-            for name in wrong[:2]
-        )
-        raise InputError(
-            f"{path} does not hold this model's weights ({len(wrong)} tensors differ: {told}): "
-            "train or fetch it again"
-        )

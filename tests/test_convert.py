@@ -72,6 +72,39 @@ def test_a_converted_model_answers_as_speechbrain_s_modules(convert, tmp_path, m
     assert list(emotion.probs.values()) == pytest.approx(expected.tolist(), abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "sentence"),
+    [
+        ("model/label_encoder.txt", "'neu'", "'!apply:os.system [touch it_ran]'", "has the label"),
+        ("model/label_encoder.txt", "'neu'", "'(!!python/name:os.system )'", "has the label"),
+        ("model/label_encoder.txt", "'neu'", "'../../etc'", "has the label"),
+        ("model/hyperparams.yaml", "sample_rate: 16000", "x: [", "is no plain yaml"),
+        ("model/hyperparams.yaml", "sample_rate: 16000", "[" * 5000, "is no plain yaml"),
+        ("model/hyperparams.yaml", "wav2vec2:", "other:", "describes no wav2vec2"),
+        (
+            *("hub/preprocessor_config.json", '"do_normalize": true'),
+            *('"do_normalize": "True\\nx: !apply:os.system [touch it_ran]"', "says do_normalize"),
+        ),
+        (
+            *("hub/config.json", '"model_type": "wav2vec2"'),
+            *('"auto_map": {"AutoConfig": "evil.Evil"}, "model_type": "evil"', "cannot be had"),
+        ),
+    ],
+)
+def test_a_hostile_repository_is_a_sentence(
+    convert, tmp_path, monkeypatch, capsys, file, old, new, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path, True)
+    (tmp_path / "hub/evil.py").write_text("open('it_ran', 'w')\nclass Evil: pass\n")
+    path = tmp_path / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert convert.main([str(tmp_path / "model"), str(tmp_path / "converted")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "it_ran").exists() and not (tmp_path / "converted").exists()
+
+
 def test_normalised_mean_pooling_by_a_loop():
     torch.manual_seed(0)
     frames = torch.randn(3, 7, 5, dtype=torch.float64)

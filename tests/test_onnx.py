@@ -18,6 +18,7 @@ from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.pooling import AttentionMaxPooling, MeanPooling
+from speechbrain_ser.onnx import OnnxNetwork
 
 LABELS = ["angry", "sad", "neutral"]
 DESCRIPTION = f"labels: {LABELS}\nreader: !new:speechbrain_ser.audio.SpeechReader\n"
@@ -163,3 +164,96 @@ def test_what_is_no_exported_file_is_a_sentence(exported, tmp_path):
     onnx.save(model, tmp_path / "hostile.onnx")
     with pytest.raises(InputError, match="line 1.*can call or read anything"):
         EmotionRecognizer.from_hparams(tmp_path / "hostile.onnx")
+
+
+def graph(*nodes, initializers=()):
+    """A graph of an export's inputs and output, with these nodes."""
+    from onnx import TensorProto, helper
+
+    inputs = [
+        helper.make_tensor_value_info("speech", TensorProto.FLOAT, [1, None]),
+        helper.make_tensor_value_info("samples", TensorProto.INT64, [1]),
+    ]
+    outputs = [helper.make_tensor_value_info("probs", TensorProto.FLOAT, None)]
+    made = helper.make_graph(list(nodes), "g", inputs, outputs, list(initializers))
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model.metadata_props.add(key="hyperparams", value=DESCRIPTION)
+    return model
+
+
+def test_a_hostile_graph_is_a_sentence(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    path = tmp_path / "hostile.onnx"
+    yes = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["x"], ["y"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+        ],
+    )
+    endless = helper.make_node("Loop", ["", "yes", "speech"], ["probs"], body=body)
+    onnx.save(graph(endless, initializers=[yes]), path)
+    with pytest.raises(InputError, match="holds 'Loop'"):
+        EmotionRecognizer.from_hparams(path)
+    foreign = helper.make_node("Evil", ["speech"], ["probs"], domain="evil.example")
+    onnx.save(graph(foreign), path)
+    with pytest.raises(InputError, match="holds 'Evil'"):
+        EmotionRecognizer.from_hparams(path)
+    outside = helper.make_tensor("w", TensorProto.FLOAT, [2], [0.0, 0.0])
+    outside.ClearField("float_data")
+    outside.data_location = TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="../../etc/passwd")
+    used = helper.make_node("Add", ["speech", "w"], ["probs"])
+    onnx.save(graph(used, initializers=[outside]), path)
+    with pytest.raises(InputError, match="only its own .data is read"):
+        EmotionRecognizer.from_hparams(path)
+
+
+def test_a_graph_that_asks_for_all_memory_is_a_sentence(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    wide = helper.make_tensor("wide", TensorProto.INT64, [1], [10_000_000_000])  # 40 GB
+    nodes = [
+        helper.make_node("ConstantOfShape", ["wide"], ["filled"]),
+        helper.make_node("ReduceSum", ["filled"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["speech", "sum"], ["probs"]),
+    ]
+    onnx.save(graph(*nodes, initializers=[wide]), tmp_path / "wide.onnx")
+    network = OnnxNetwork(tmp_path / "wide.onnx")
+    with pytest.raises(InputError, match="the ONNX network failed"):
+        network(torch.zeros(1, 16_000), torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        'labels: [a]\nreader: (!!python/object/apply:os.system ["touch it_ran"])\n',
+        "labels: ['(!!python/name:os.system )']\nreader: {}\n",
+        "labels: [a]\nreader: !new:speechbrain_ser.audio.SpeechReader {sample_rate: 1}\n",
+        "labels: [a]\nreader: !new:speechbrain_ser.audio.SpeechReader {min_seconds: 1.0e+9}\n",
+        'labels: ["\\u2028"]\nreader: {}\n',
+        "labels: [a]\n",
+        "",
+    ],
+)
+def test_hostile_metadata_is_a_sentence(description, tmp_path, monkeypatch):
+    import onnx
+    from onnx import helper
+
+    monkeypatch.chdir(tmp_path)
+    model = graph(helper.make_node("Identity", ["speech"], ["probs"]))
+    model.metadata_props[0].value = description
+    onnx.save(model, "hostile.onnx")
+    with pytest.raises(InputError, match="hostile.onnx"):
+        EmotionRecognizer.from_hparams("hostile.onnx")
+    assert not (tmp_path / "it_ran").exists()

@@ -4,10 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import hyperpyyaml
 import pytest
 import safetensors.torch
 import torch
-from conftest import RECIPES, YAMLS
+from conftest import RECIPES, YAMLS, run, tiny
+from test_tools import plot_embeddings
 
 from speechbrain_ser import EmotionRecognizer, best, safety, seen
 from speechbrain_ser import hparams as hp
@@ -114,6 +116,103 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "memory": ("hidden_size: 16", "hidden_size: 1000000000"),
     "layers": ("num_hidden_layers: 1", "num_hidden_layers: 100000"),
     "a number in disguise": ("num_hidden_layers: 1", "num_hidden_layers: 1_00_000"),
+    # what another reader of yaml would make of a text
+    "a tuple of PyYAML's": (
+        *("    dim: 16\n  head", '    dim: (!!python/object/apply:os.system ["{marker}"])\n  head'),
+    ),
+    "a quoted tuple of PyYAML's": (
+        *("frozen: cnn", "frozen: '(!!python/object/apply:os.system [\"touch {marker}\"])'"),
+    ),
+    "a tuple in the labels": (
+        *("[angry, happy]\nreader", "['(!!python/name:os.system )', happy]\nreader"),
+    ),
+    "a plain tuple": ("frozen: cnn", "frozen: (1, 2)"),
+    "a reference in quotes": ("frozen: cnn", "frozen: '<model>'"),
+    "a tag in quotes": ("frozen: cnn", "frozen: '!apply:os.system [touch {marker}]'"),
+    "a block scalar that is written back as structure": (
+        "frozen: cnn",
+        "frozen: |+\n      e\u2028\u2028\u2028\u2028x: 'aaa evil: !apply:os.system [a] # '",
+    ),
+    "a folded scalar": ("frozen: cnn", "frozen: >\n      a\n\n      b"),
+    **{
+        f"a label with {ord(sign):#06x}": (
+            *("[angry, happy]\nreader", f'["an\\u{ord(sign):04x}gry", happy]\nreader'),
+        )
+        for sign in "\u0085\u2028\u2029\u200b\u00ad\ufeff\u0007\u001b\u202e\ud7ff"
+    },
+    **{
+        f"a label that begins with {sign}": (
+            *("[angry, happy]\nreader", f"['{sign}angry', happy]\nreader"),
+        )
+        for sign in "!&*<%@`/~"
+    },
+    "arguments without names": (
+        HEAD,
+        "  head: !new:speechbrain_ser.models.heads.LinearHead [16]\n",
+    ),
+    "an encoder by its place": (
+        *(SOURCE, "    source: !new:speechbrain_ser.models.encoder.Encoder [evil/encoder]\n"),
+    ),
+    "a whole encoder by place": (
+        GOOD[GOOD.index("  encoder:") : GOOD.index("  pooling:")],
+        "  encoder: !new:speechbrain_ser.models.encoder.Encoder [evil/encoder]\n",
+    ),
+    "a text for arguments": (HEAD, "  head: !new:speechbrain_ser.models.heads.LinearHead 16\n"),
+    "a key twice": ("    frozen: cnn\n", "    frozen: cnn\n    frozen: none\n"),
+    "a key that is a number": ("    frozen: cnn\n", "    1: cnn\n"),
+    "a key with a path": ("    frozen: cnn\n", "    /etc: cnn\n"),
+    "an absent class": (HEAD, "  head: !new:speechbrain_ser.models.heads.Absent {}\n"),
+    "a private function": (HEAD, "  head: !new:speechbrain_ser.safety._model_modules {}\n"),
+    "the module itself": (HEAD, "  head: !new:speechbrain_ser.models.heads {}\n"),
+    "a class of torch": (HEAD, "  head: !new:torch.nn.Linear {in_features: 1, out_features: 1}\n"),
+    "eval of torch's functions": (HEAD, "  head: !new:torch.jit.load {f: x}\n"),
+    # sizes, before anything is allocated or looped
+    "blocks without end": (
+        *("MeanPooling\n    dim: 16", "ParallelAttentionPooling\n    dim: 16\n    blocks: 3000000"),
+    ),
+    "blocks by place": (
+        GOOD[GOOD.index("  pooling:") : GOOD.index("  head:")],
+        "  pooling: !new:speechbrain_ser.models.pooling.ParallelAttentionPooling [16, 3000000]\n",
+    ),
+    "layers of a GRU": (
+        HEAD,
+        "  head: !new:speechbrain.nnet.RNN.GRU\n    hidden_size: 2\n    input_size: 2\n"
+        "    num_layers: 3000000\n",
+    ),
+    "blocks of a classifier": (
+        HEAD,
+        "  head: !new:speechbrain.lobes.models.ECAPA_TDNN.Classifier\n    input_size: 2\n"
+        "    lin_blocks: 3000000\n",
+    ),
+    "adapters": ("model_type: wav2vec2", "model_type: wav2vec2\n      num_adapter_layers: 3000000"),
+    "convolutions": ("conv_dim: [8, 8, 8, 8, 8, 8, 8]", f"conv_dim: {[8] * 100_000}"),
+    "convolutions, fewer": ("conv_dim: [8, 8, 8, 8, 8, 8, 8]", f"conv_dim: {[8] * 65}"),
+    "heads": ("num_attention_heads: 2", "num_attention_heads: 129"),
+    "labels": ("[angry, happy]\nreader", f"{[f'l{i}' for i in range(10_001)]}\nreader"),
+    "values": (
+        "[angry, happy]\nreader",
+        f"[{', '.join(['[a]'] * 64)}]\nreader".replace("a", "9" * 9),
+    ),
+    "classes": (
+        HEAD,
+        "  head:\n"
+        + "".join(
+            f"    m{i}: !new:speechbrain_ser.models.pooling.MeanPooling {{dim: 1}}\n"
+            for i in range(301)
+        ),
+    ),
+    "a width beyond all": ("hidden_size: 16", "hidden_size: 10000001"),
+    "a number below all": ("hidden_size: 16", "hidden_size: -10000001"),
+    "a longest time": ("max_seconds: 15", "max_seconds: 1.0e+12"),
+    "a least time": ("max_seconds: 15", "min_seconds: 61"),
+    "a negative time": ("max_seconds: 15", "max_seconds: -1"),
+    "a rate of 1 Hz": ("max_seconds: 15", "sample_rate: 1"),
+    "a rate of 1 GHz": ("max_seconds: 15", "sample_rate: 1000000000"),
+    "no number": ("max_seconds: 15", "max_seconds: .nan"),
+    "infinity": ("max_seconds: 15", "max_seconds: .inf"),
+    "an octal number": ("hidden_size: 16", "hidden_size: 0o17"),
+    "a hexadecimal number": ("hidden_size: 16", "hidden_size: 0x10"),
+    "a date": ("max_seconds: 15", "max_seconds: !!timestamp 2020-01-01"),
     "no mapping": (GOOD, "- 1\n"),
     "nothing": (GOOD, ""),
     "no yaml": (GOOD, "{a: [1\n"),
@@ -144,7 +243,7 @@ def test_a_hostile_model_is_refused_and_nothing_runs(model, trick, tmp_path, mon
     assert old in GOOD
     text = GOOD.replace(old, new.replace(RUN, str(marker)), 1)
     (model / "hyperparams.yaml").write_text(text)
-    monkeypatch.setattr(hp, "build", lambda *_: pytest.fail("it reached HyperPyYAML"))
+    monkeypatch.setattr(hyperpyyaml, "load_hyperpyyaml", lambda *_: pytest.fail("HyperPyYAML"))
     with pytest.raises(InputError) as refusal:
         EmotionRecognizer.from_hparams(model)
     assert not marker.exists()
@@ -153,6 +252,62 @@ def test_a_hostile_model_is_refused_and_nothing_runs(model, trick, tmp_path, mon
     whole = ("no mapping", "nothing", "no yaml", "control", "two documents", "length", "deeper")
     if not trick.startswith(whole):
         assert ", line " in sentence
+
+
+@pytest.mark.parametrize("trick", ["a quoted tuple of PyYAML's", "a label with 0x2028", "apply"])
+def test_a_hostile_earlier_phase_is_refused(model, trick, tmp_path):
+    marker = tmp_path / "it_ran"
+    old, new = HOSTILE[trick]
+    text = GOOD.replace(old, new.replace(RUN, str(marker)), 1)
+    (model / "hyperparams.yaml").write_text(text)
+    yaml = RECIPES / "IEMOCAP/hparams/fusion.yaml"
+    words = tiny(yaml, tmp_path / "results", "--speaker_best", str(model))
+    with pytest.raises(InputError, match="hyperparams.yaml, line "):
+        run(yaml, [*words, "--emotion_best", str(model)])
+    assert not marker.exists()
+
+
+def test_what_is_read_is_read_alike_by_hyperpyyaml(model):
+    """An earlier phase's description goes into the run's tree, which HyperPyYAML reads."""
+    texts = [
+        "a b",
+        "x: y",
+        "- x",
+        "a # b",
+        "1",
+        "1.0",
+        "true",
+        "null",
+        "",
+        "'",
+        '"',
+        "\u0105",
+        "a,b",
+    ]
+    for text in texts:
+        quoted = json.dumps(text, ensure_ascii=False)
+        tree = safety.read(f"labels: [{quoted}]\nreader: {{}}\nmodel: {{a: {quoted}}}\n", "x")
+        assert tree["labels"] == [text]
+        again = hyperpyyaml.load_hyperpyyaml(hp.dump(tree))
+        assert (again["labels"], again["model"]["a"]) == ([text], text)
+
+
+def test_only_splits_and_corpora_of_a_run_are_called(tmp_path):
+    build, allowed = plot_embeddings.safety.build, plot_embeddings.is_of_a_corpus
+    good = hp.load_tree("split: !name:speechbrain_ser.splits.by_actor {n_folds: 3}")["split"]
+    assert build(good, allowed).keywords == {"n_folds": 3}
+    for bad in (
+        "!name:os.system {}",
+        "!apply:os.system ['touch it_ran']",
+        "!new:speechbrain_ser.splits.NoSuchFold {message: a, count: 1}",
+        "!name:speechbrain_ser.splits.random.Random {}",
+        "!name:speechbrain_ser.splits._require {}",
+        "!name:speechbrain_ser.corpora.download.fetch {url: x}",
+        "!name:speechbrain_ser.corpora.iemocap.Path {}",
+        "!ref <a>",
+    ):
+        with pytest.raises(InputError, match="is not called"):
+            build(hp.load_tree(f"split: {bad}\n")["split"], allowed)
 
 
 def test_the_line_is_the_line(model):
@@ -240,7 +395,7 @@ def test_what_the_recipes_export_is_allowed(runs):
     found = list(runs.glob("*/fold1/*/best"))
     assert len(found) > 6
     for folder in found:
-        safety.check_weights(folder / "model.safetensors", best.description(folder))
+        best.checked(folder)
 
 
 def test_every_class_that_a_yaml_puts_into_its_model_or_reader_is_allowed():

@@ -16,29 +16,17 @@ import tempfile
 from pathlib import Path
 
 import huggingface_hub
+import ruamel.yaml
 import safetensors.torch
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor
 
-from speechbrain_ser import best
+from speechbrain_ser import best, safety
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
 FILES = ("hyperparams.yaml", "wav2vec2.ckpt", "model.ckpt", "label_encoder.txt")
 NAMES = {"neu": "neutral", "ang": "angry", "hap": "happy", "sad": "sad", "exc": "excited"}
-TREE = """
-reader: !new:speechbrain_ser.audio.SpeechReader
-  normalise: {normalise}
-model: !new:speechbrain_ser.models.classifier.Classifier
-  encoder: !new:speechbrain_ser.models.encoder.Encoder
-    source: {source}
-    frozen: all
-  pooling: !new:speechbrain_ser.models.pooling.{pooling}
-    dim: {dim}
-  head: !new:speechbrain_ser.models.heads.LinearHead
-    dim: {dim}
-    labels: [{labels}]
-"""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -77,8 +65,12 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
     """Write the model folder; InputError for another architecture or broken files."""
     if folder.exists():
         raise InputError(f"{folder} is there already: name a new folder")
-    tree = hp.load_tree((source / "hyperparams.yaml").read_text(encoding="utf-8"))
-    lobe = tree.get("wav2vec2")
+    try:
+        tree = hp.load_tree((source / "hyperparams.yaml").read_text(encoding="utf-8"))
+    except (ruamel.yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(f"{source / 'hyperparams.yaml'} is no plain yaml ({reason})") from None
+    lobe = tree.get("wav2vec2") if isinstance(tree, dict) else None
     if not isinstance(lobe, dict) or "source" not in lobe:
         raise InputError(f"{source / 'hyperparams.yaml'} describes no wav2vec2 with a source")
     encoder = encoder or text_of(tree, lobe["source"])
@@ -91,14 +83,17 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
             "labels: only one linear layer without bias is converted"
         )
     try:
-        config = AutoConfig.from_pretrained(encoder)
-        normalise = AutoFeatureExtractor.from_pretrained(encoder).do_normalize
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
+        reader = AutoFeatureExtractor.from_pretrained(encoder, trust_remote_code=False)
+        normalise = reader.do_normalize
+    except (OSError, ValueError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"the encoder's config cannot be had from {encoder} ({reason}): give --encoder FOLDER "
             "with config.json and preprocessor_config.json"
         ) from None
+    if not isinstance(normalise, bool):
+        raise InputError(f"{encoder} says do_normalize {normalise!r}: true or false is needed")
     with tempfile.TemporaryDirectory() as temporary:
         config.save_pretrained(temporary)
         safetensors.torch.save_file(
@@ -106,20 +101,22 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
             Path(temporary, "model.safetensors"),
             metadata={"format": "pt"},
         )
-        settings = hp.load_tree(
-            TREE.format(
-                normalise=normalise,
-                source=temporary,
-                pooling="NormalisedMeanPooling" if lobe.get("output_norm") else "MeanPooling",
-                dim=linear.shape[1],
-                labels=", ".join(labels),
-            )
-        )
-        model = hp.build(settings)["model"]
+        pooling = "NormalisedMeanPooling" if lobe.get("output_norm") is True else "MeanPooling"
+        dim, models = linear.shape[1], "speechbrain_ser.models"
+        settings = {
+            "reader": safety.new("speechbrain_ser.audio.SpeechReader", normalise=normalise),
+            "model": safety.new(
+                f"{models}.classifier.Classifier",
+                encoder=safety.new(f"{models}.encoder.Encoder", source=temporary, frozen="all"),
+                pooling=safety.new(f"{models}.pooling.{pooling}", dim=dim),
+                head=safety.new(f"{models}.heads.LinearHead", dim=dim, labels=labels),
+            ),
+        }
+        model = safety.build(settings["model"])
         with torch.no_grad():
             model.head.weight.copy_(linear)
             model.head.bias.zero_()
-        best.export(folder, settings, model, labels, {}, {"converted_from": str(source.name)})
+        best.export(folder, settings, model, labels, [], {"converted_from": str(source.name)})
 
 
 def text_of(tree, value) -> str:
@@ -154,7 +151,10 @@ def labels_of(path: Path) -> list[str]:
     }
     if sorted(numbered) != list(range(len(numbered))) or not numbered:
         raise InputError(f"{path} does not number labels from 0: not converted")
-    return [NAMES.get(numbered[i], numbered[i]) for i in range(len(numbered))]
+    labels = [NAMES.get(numbered[i], numbered[i]) for i in range(len(numbered))]
+    if strange := [label for label in labels if not safety.is_plain(label)]:
+        raise InputError(f"{path} has the label {strange[0]!r}: labels are plain words")
+    return labels
 
 
 if __name__ == "__main__":

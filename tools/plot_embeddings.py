@@ -42,7 +42,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from speechbrain_ser import best, output, plots, splits
+from speechbrain_ser import best, output, plots, safety, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.corpora import mini
 from speechbrain_ser.errors import InputError
@@ -103,15 +103,14 @@ def recordings(options: argparse.Namespace, parts: list[str]) -> tuple[str, dict
         return name, {"all": manifest}
     folder = run_folder(options)
     settings = hp.load_tree((folder / best.HYPERPARAMS).read_text())
-    data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
     if options.data_folder:  # the corpus has moved since the run
-        manifest = data_side["corpus"]["prepare"](options.data_folder)
+        manifest = safety.build(settings["corpus"]["prepare"], is_of_a_corpus)(options.data_folder)
     else:
         manifest = json.loads((folder / "manifest.json").read_text())
     name = corpus_name(settings)
     if parts == ["all"]:
         return name, {"all": manifest}
-    split = data_side["split"](manifest, fold=settings["fold"])
+    split = safety.build(settings["split"], is_of_a_corpus)(manifest, fold=settings["fold"])
     return f"{name}, fold {settings['fold']}", {part: split[part] for part in parts}
 
 
@@ -133,8 +132,15 @@ def corpus_manifest(name: str, data_folder: str | None) -> tuple[str, dict[str, 
         data_folder = mini.make(name)
         tree["expected"] = None
         name = f"mini-{name}"
-    fragment = hp.build({"prepare": hp.resolve(tree, path)["prepare"]})
-    return name, fragment["prepare"](data_folder)
+    return name, safety.build(hp.resolve(tree, path)["prepare"], is_of_a_corpus)(data_folder)
+
+
+def is_of_a_corpus(tag: str) -> bool:
+    """Whether a tag names a split or a corpus' reader, as the settings of a run do."""
+    module, _, name = tag.removeprefix("!name:").rpartition(".")
+    is_prepare = module.startswith("speechbrain_ser.corpora.") and name == "prepare"
+    is_split = module == "speechbrain_ser.splits" and not name.startswith("_")
+    return tag.startswith("!name:") and (is_prepare or is_split)
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ def load_model(source: str | Mapping, **settings: float | bool | None) -> nn.Mod
         elif source.endswith(".json"):
             config = AutoConfig.for_model(**PretrainedConfig._dict_from_json_file(source))
         else:
-            config, pretrained = AutoConfig.from_pretrained(source), True
+            config, pretrained = AutoConfig.from_pretrained(source, trust_remote_code=False), True
         if not hasattr(config, "conv_stride"):
             raise InputError(f"{source} is a {config.model_type}, not a wav2vec 2.0-like encoder")
         for name, value in settings.items():
@@ -33,10 +33,14 @@ def load_model(source: str | Mapping, **settings: float | bool | None) -> nn.Mod
                 setattr(config, name, value)
         config.dtype = torch.float32
         if not pretrained:
-            model = AutoModel.from_config(config)
+            model = AutoModel.from_config(config, trust_remote_code=False)
         else:
             model, found = AutoModel.from_pretrained(
-                source, config=config, dtype=torch.float32, output_loading_info=True
+                source,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                trust_remote_code=False,
             )
             # Hugging Face fills what a checkpoint lacks with random numbers
             if missing := sorted(set(found["missing_keys"]) - {"masked_spec_embed"}):
