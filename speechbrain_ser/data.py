@@ -57,6 +57,13 @@ def add_item(dataset: DynamicItemDataset, name: str, function: Callable, takes: 
     dataset.set_output_keys([*dataset.pipeline.output_mapping, name])
 
 
+def replace_speech(dataset: DynamicItemDataset, name: str, read: Callable) -> None:
+    """Items hold, instead of speech, what `read` makes of the recording's path."""
+    dataset.add_dynamic_item(read, takes="wav", provides=name)
+    kept = [key for key in dataset.pipeline.output_mapping if key != "speech"]
+    dataset.set_output_keys([*kept, name])
+
+
 class ShuffledBatches(Sampler):
     """Every utterance once per epoch, in an order drawn from seed + epoch; the last batch is kept.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import speechbrain as sb
 
-from speechbrain_ser import best, command_line, data, parallel, phases, report, splits
+from speechbrain_ser import best, command_line, data, parallel, phases, report, schedules, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop
@@ -170,12 +170,13 @@ def refuse_alone_only(settings: Mapping) -> None:
 
 def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
     """Raise InputError if an honest run would choose its epoch or rate on the test part."""
-    chosen = settings["select_by"] != "last" or settings["patience"] or settings["plateau"]
+    watched = schedules.watches_validation(hp.build({"schedule": settings["schedule"]})["schedule"])
+    chosen = settings["select_by"] != "last" or settings["patience"] or watched
     if parts["valid"] is parts["test"] and chosen and settings["protocol"] != "replication":
         raise InputError(
             "this split has no validation, and the epoch may not be chosen on the test part: set "
-            "select_by to last, patience and plateau to 0, or label the run with --protocol "
-            "replication"
+            "select_by to last, patience to 0 and schedule to another than plateau, or label the "
+            "run with --protocol replication"
         )
 
 

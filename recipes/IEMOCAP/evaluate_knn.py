@@ -9,6 +9,8 @@ exported like any other. The paper reports WA/UA 74.13/75.14 (10 folds). Without
 synthesised speech, for which the network is trained by itself.
 """
 
+from types import SimpleNamespace
+
 import torch
 from torch.nn.functional import nll_loss
 from tqdm import tqdm
@@ -82,11 +84,10 @@ class KnnBrain(SerBrain):
 
     def compute_forward(self, batch, stage):
         self.tested.append(self.modules.model.embed(*self.speech_of(batch)))
-        return self.modules.model.answer(self.tested[-1])
+        return SimpleNamespace(logits=self.modules.model.answer(self.tested[-1]))
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        return nll_loss(logits, batch.emotion_id)
+    def loss(self, outputs, batch):
+        return nll_loss(outputs.logits, batch.emotion_id)
 
     @torch.no_grad()
     def facts(self):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import common
-from benchmarks.training import epoch, loader_of, network, stored
+from benchmarks.training import epoch, from_store, loader_of, network, stored
 from speechbrain_ser.audio import SpeechReader
 
 TIMES = (1, 4, 16)  # the first number of utterances
@@ -36,8 +36,10 @@ def run(options: argparse.Namespace) -> None:
             reader = SpeechReader(normalise=True)
             read = stored(model, reader, manifest, "float16", folder, device)
             seconds = [
-                epoch(model, model, loader_of(manifest, way, options, "published"), device)
-                for way in (reader, read)
+                epoch(
+                    forward, model, loader_of(manifest, reader, options, "published", way), device
+                )
+                for forward, way in ((model, None), (from_store(model), read))
             ]
         hours = sum(entry["duration"] for entry in manifest.values()) / 3600
         rows.append(
