@@ -84,21 +84,21 @@ class SerBrain(Loop):
         return settings["phases"]
 
     @staticmethod
-    def place(settings: Mapping, found: Mapping[str, Mapping]) -> dict:
-        """Overrides that put the phases' models where the yaml has room for them.
+    def phase_settings(settings: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
+        """Overrides that put the phases' models into the yaml, by default under the phase's name.
 
-        found : phase -> its {labels, reader, model}
+        descriptions : phase -> its {labels, reader, model}
         """
-        return {name: description["model"] for name, description in found.items()}
+        return {name: description["model"] for name, description in descriptions.items()}
 
     @staticmethod
-    def placed(hparams: Mapping) -> Mapping[str, torch.nn.Module]:
-        """phase -> the network, built, that is to take its weights."""
+    def phase_networks(hparams: Mapping) -> Mapping[str, torch.nn.Module]:
+        """phase -> the network of this run into which its weights are loaded."""
         return hparams
 
     @staticmethod
-    def fill(settings: Mapping, parts: Mapping[str, Mapping[str, dict]]) -> dict:
-        """Settings that only the corpus can tell, as overrides."""
+    def corpus_settings(settings: Mapping, parts: Mapping[str, Mapping[str, dict]]) -> dict:
+        """Overrides that depend on the corpus, such as a number of utterances."""
         return {}
 
     def exported(self, settings: Mapping) -> Mapping:
@@ -148,8 +148,8 @@ class SerBrain(Loop):
     def gather(self) -> None:
         """Put the processes' records together."""
         for key in self.records:
-            found = parallel.gather(self.records[key])
-            self.records[key] = [item for own in found for item in own]
+            shares = parallel.gather(self.records[key])
+            self.records[key] = [item for share in shares for item in share]
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)

@@ -58,7 +58,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     tree["phases"] = settings["phases"] = brain_class.phases(settings)
     with parallel.first_alone():
         found = phases.descriptions(settings, overrides, passed, script)
-    hp.override(tree, brain_class.place(settings, found))
+    hp.override(tree, brain_class.phase_settings(settings, found))
 
     folder = Path(settings["output_folder"])
     data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
@@ -69,7 +69,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
     hp.override(tree, {"targets": fill(settings["targets"], parts["train"])})
-    hp.override(tree, brain_class.fill(settings, parts))
+    hp.override(tree, brain_class.corpus_settings(settings, parts))
     settings = hp.resolve(tree, path)
 
     if not parallel.is_first():
@@ -104,7 +104,7 @@ def fit_and_test(
     logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
-    seen = phases.start(brain_class.placed(hparams), settings["phases"], corpus, parts)
+    seen = phases.start(brain_class.phase_networks(hparams), settings["phases"], corpus, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:

@@ -25,7 +25,7 @@ class MultitaskBrain(SerBrain):
     """A loss and scores per task; a recipe's script weighs the losses."""
 
     @staticmethod
-    def fill(settings, parts):
+    def corpus_settings(settings, parts):
         """A SentencePiece model, made of the training part's transcripts."""
         tokenizer = hp.build({"tokenizer": settings["tokenizer"]})["tokenizer"]
         if not isinstance(tokenizer, SentencePieceTokenizer) or settings["tokenizer"].get("model"):

@@ -1,7 +1,7 @@
 """A paper's phases: the networks of earlier runs as the start of the next one.
 
 A yaml lists them as `phases: {name: {best, recipe, variant, same_corpus, overrides}}`; the network
-in `best` takes the place of the yaml's empty key `name`, or what the Brain's `place` says,
+in `best` takes the place of the yaml's empty key `name`, or where the Brain's `phase_settings` puts it,
 description and weights. Without `recipe` a phase cannot be trained from here.
 """
 

@@ -206,7 +206,7 @@ def test_the_paper_s_updates():
     settings = {"batch_size": 4, "passes": 10, "grad_accumulation_factor": 2}
     settings |= {"updates_per_epoch": 100, "max_epochs": None}
     parts = {"train": dict.fromkeys(range(1152))}
-    filled = module.MemberBrain.fill(settings, parts)
+    filled = module.MemberBrain.corpus_settings(settings, parts)
     assert filled == {"updates": 1440, "max_epochs": 14}
 
 

@@ -27,13 +27,14 @@ class KnnBrain(SerBrain):
     """k and alpha are chosen on validation, against a store of the training part alone."""
 
     @staticmethod
-    def place(settings, found):
+    def phase_settings(settings, descriptions):
         """The trained network with its reader."""
-        check_labels(settings, found)
-        return {"trained": found["trained"]["model"], "reader": found["trained"]["reader"]}
+        check_labels(settings, descriptions)
+        trained = descriptions["trained"]
+        return {"trained": trained["model"], "reader": trained["reader"]}
 
     @staticmethod
-    def fill(settings, parts):
+    def corpus_settings(settings, parts):
         """The number of keys."""
         if parts["valid"] is parts["test"]:
             raise InputError(
@@ -66,11 +67,11 @@ class KnnBrain(SerBrain):
             self.hparams.workers,
             self.hparams.test_batch_size,
         )
-        found = [
+        batches = [
             (self.modules.model.embed(*self.speech_of(batch)), batch.emotion_id)
             for batch in tqdm(loader, desc=f"{part} embeddings", disable=self.noprogressbar)
         ]
-        embeddings, targets = (torch.cat(values) for values in zip(*found, strict=True))
+        embeddings, targets = (torch.cat(values) for values in zip(*batches, strict=True))
         if embeddings.shape[1] != self.hparams.dim:
             raise InputError(
                 f"the network's embeddings have {embeddings.shape[1]} dimensions: give --dim "
@@ -108,8 +109,8 @@ class KnnBrain(SerBrain):
         }
 
     def scores_of(self, probs, name):
-        found = metrics.score(self.records["target"], probs.argmax(dim=1).tolist(), self.labels)
-        return {f"WA_{name}": found["WA"], f"UA_{name}": found["UA"]}
+        scores = metrics.score(self.records["target"], probs.argmax(dim=1).tolist(), self.labels)
+        return {f"WA_{name}": scores["WA"], f"UA_{name}": scores["UA"]}
 
 
 if __name__ == "__main__":

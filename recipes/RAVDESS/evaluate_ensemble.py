@@ -34,24 +34,25 @@ class EnsembleBrain(SerBrain):
         return {n: {"best": str(f)} for n, f in inside.items()} or settings["phases"]
 
     @staticmethod
-    def place(settings, found):
-        check_labels(settings, found)
-        return {"trained": {n: {k: d[k] for k in ("reader", "model")} for n, d in found.items()}}
+    def phase_settings(settings, descriptions):
+        check_labels(settings, descriptions)
+        kept = ("reader", "model")
+        return {"trained": {n: {k: d[k] for k in kept} for n, d in descriptions.items()}}
 
     @staticmethod
-    def placed(hparams):
+    def phase_networks(hparams):
         return {name: member.model for name, member in hparams["model"].members.items()}
 
     def fit(self, *_, **__):
         """In the place of training: the members' scores on validation, and the best combination."""
         self.modules.eval()
-        found, targets = [], []
+        answers, targets = [], []
         dataset = data.make_dataset(self.parts["valid"], self.hparams.reader, self.hparams.targets)
         loader = data.make_loader(dataset, self.hparams.workers, self.hparams.test_batch_size)
         for batch in tqdm(loader, desc="validation", disable=self.noprogressbar):
-            found.append(self.asked(batch))
+            answers.append(self.asked(batch))
             targets += batch.emotion_id.tolist()
-        probs, score = joined(found), self.hparams.select_by
+        probs, score = joined(answers), self.hparams.select_by
         self.tried = votes.combinations(list(probs), self.hparams.sizes)
         self.weights = {
             name: metrics.score(targets, own.argmax(dim=1).tolist(), self.labels)[score]
@@ -112,8 +113,8 @@ class EnsembleBrain(SerBrain):
         return {**settings, "model": tree}
 
 
-def joined(found):  # batches of {member: probabilities [batch, class]}
-    return {name: torch.cat([batch[name] for batch in found]) for name in found[0]}
+def joined(batches):  # batches of {member: probabilities [batch, class]}
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 if __name__ == "__main__":

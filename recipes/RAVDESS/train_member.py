@@ -17,7 +17,7 @@ class MemberBrain(SerBrain):
     """Cross-entropy; the paper counts updates, so an epoch here is a number of them."""
 
     @staticmethod
-    def fill(settings, parts):
+    def corpus_settings(settings, parts):
         """The updates of all passes, and the epochs that they make."""
         batches = -(-len(parts["train"]) // settings["batch_size"])
         updates = settings["passes"] * batches // settings["grad_accumulation_factor"]
