@@ -84,12 +84,12 @@ class SerBrain(Loop):
         return settings["phases"]
 
     @staticmethod
-    def phase_settings(settings: Mapping, descriptions: Mapping[str, Mapping]) -> dict:
+    def phase_settings(settings: Mapping, phases: Mapping[str, Mapping]) -> dict:
         """Overrides that put the phases' models into the yaml, by default under the phase's name.
 
-        descriptions : phase -> its {labels, reader, model}
+        phases : phase -> its {labels, reader, model}
         """
-        return {name: description["model"] for name, description in descriptions.items()}
+        return {name: description["model"] for name, description in phases.items()}
 
     @staticmethod
     def phase_networks(hparams: Mapping) -> Mapping[str, torch.nn.Module]:

@@ -27,11 +27,10 @@ class KnnBrain(SerBrain):
     """k and alpha are chosen on validation, against a store of the training part alone."""
 
     @staticmethod
-    def phase_settings(settings, descriptions):
+    def phase_settings(settings, phases):
         """The trained network with its reader."""
-        check_labels(settings, descriptions)
-        trained = descriptions["trained"]
-        return {"trained": trained["model"], "reader": trained["reader"]}
+        check_labels(settings, phases)
+        return {"trained": phases["trained"]["model"], "reader": phases["trained"]["reader"]}
 
     @staticmethod
     def corpus_settings(settings, parts):

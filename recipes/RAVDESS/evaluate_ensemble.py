@@ -34,10 +34,9 @@ class EnsembleBrain(SerBrain):
         return {n: {"best": str(f)} for n, f in inside.items()} or settings["phases"]
 
     @staticmethod
-    def phase_settings(settings, descriptions):
-        check_labels(settings, descriptions)
-        kept = ("reader", "model")
-        return {"trained": {n: {k: d[k] for k in kept} for n, d in descriptions.items()}}
+    def phase_settings(settings, phases):
+        check_labels(settings, phases)
+        return {"trained": {n: {k: d[k] for k in ("reader", "model")} for n, d in phases.items()}}
 
     @staticmethod
     def phase_networks(hparams):

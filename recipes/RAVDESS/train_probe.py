@@ -8,15 +8,7 @@ The features are computed once and stored. Without data: a trial on synthesised 
 """
 
 from speechbrain_ser.experiment import run
-from speechbrain_ser.feature_brain import FeatureBrain
-
-
-class ProbeBrain(FeatureBrain):
-    """Cross-entropy."""
-
-    def loss(self, outputs, batch):
-        return self.modules.criterion(outputs.logits, batch.emotion_id)
-
+from speechbrain_ser.probe_brain import ProbeBrain
 
 if __name__ == "__main__":
     run(ProbeBrain)

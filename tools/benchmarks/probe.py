@@ -29,24 +29,17 @@ from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.checkpoints import EarlyStop
 from speechbrain_ser.data import WrappedBatches, make_loader
-from speechbrain_ser.feature_brain import FeatureBrain
 from speechbrain_ser.features import FeatureStore
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.frontends import EncoderLayers
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.models.probe import Branch, DenseBody, Probe
+from speechbrain_ser.probe_brain import ProbeBrain
 
 
-class Stored(FeatureBrain):
-    """Pepino 2021, as recipes/IEMOCAP/train_probe.py."""
-
-    def loss(self, outputs, batch):
-        return self.modules.criterion(outputs.logits, batch.emotion_id)
-
-
-class Recomputing(Stored):
-    """Without a store: the encoder runs over every batch of every epoch."""
+class Recomputing(ProbeBrain):
+    """A ProbeBrain without a store: the encoder runs over every batch of every epoch."""
 
     make_datasets = SerBrain.make_datasets
 
@@ -77,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
         model = Probe([Branch(frontend)], DenseBody(), LinearHead(128, EMOTIONS), "speaker")
         batches = WrappedBatches([e["emotion"] for e in manifest.values()], batch_size=32, seed=0)
         seconds, setting_up = {}, {}
-        for brain_class, epochs in ((Stored, 3), (Recomputing, 1)):
+        for brain_class, epochs in ((ProbeBrain, 3), (Recomputing, 1)):
             brain = brain_class(
                 modules={"model": model, "criterion": torch.nn.CrossEntropyLoss()},
                 opt_class=functools.partial(torch.optim.Adam, eps=1e-7),
@@ -113,14 +106,14 @@ def run(options: argparse.Namespace) -> None:
         f"all layers of {shape(options)}, random weights, batch 32; store {options.dtype}, "
         f"{size / 1e9:.2f} GB.\n"
     )
-    ratio = seconds[Recomputing] / seconds[Stored]
-    once = setting_up[Stored]
+    ratio = seconds[Recomputing] / seconds[ProbeBrain]
+    once = setting_up[ProbeBrain]
     print_table(
         [
             ("", "s", "recordings/s", "times real time"),
             timed("filling the store, once", once, len(manifest), speech),
             timed("an epoch with the encoder", seconds[Recomputing], len(manifest), speech),
-            timed("an epoch from the store", seconds[Stored], len(manifest), speech),
+            timed("an epoch from the store", seconds[ProbeBrain], len(manifest), speech),
         ]
     )
     print(f"\nAn epoch from the store is {ratio:.1f} times as fast.")

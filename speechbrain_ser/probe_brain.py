@@ -1,4 +1,4 @@
-"""Networks that train on frozen features alone, kept in a store (Pepino 2021)."""
+"""Pepino 2021's method, for both of its corpora: a small network on frozen features."""
 
 import functools
 import logging
@@ -14,8 +14,11 @@ from speechbrain_ser.models.padding import num_samples
 logger = logging.getLogger(__name__)
 
 
-class FeatureBrain(SerBrain):
-    """A small network on stored features, normalised per group; gradients are clipped by value."""
+class ProbeBrain(SerBrain):
+    """Cross-entropy on features from a store, normalised per group; gradients clipped by value."""
+
+    def loss(self, outputs, batch):
+        return self.modules.criterion(outputs.logits, batch.emotion_id)
 
     def compute_forward(self, batch, stage):
         batch = batch.to(self.device, non_blocking=True)
