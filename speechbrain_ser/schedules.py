@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from speechbrain_ser.errors import InputError
+
 
 class Progress(NamedTuple):
     """Where training stands."""
@@ -28,7 +30,12 @@ def exponential(progress: Progress, decay: float) -> float:
 
 
 def warm_up(progress: Progress, share: float) -> float:
-    """Rises linearly over a share of the epochs, then falls linearly to 0."""
+    """Rises linearly over a share of the epochs, then falls linearly to 0.
+
+    Raises InputError for a share that is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"schedule: the share of warm_up is {share}, not above 0 and at most 1")
     epoch, epochs = progress.epoch, progress.epochs
     rising = share * epochs
     return min(epoch / rising, (epochs - epoch + 1) / max(1, epochs - rising))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser import schedules
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.schedules import Progress
 
 
@@ -22,6 +23,12 @@ def test_warm_up_by_hand():
     rates = [schedules.warm_up(at(epoch, 10), share=0.2) for epoch in range(1, 11)]
     assert rates[:2] == [0.5, 1.0]
     assert rates[2:] == pytest.approx([1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5])
+def test_a_warm_up_over_no_epochs_is_refused(share):
+    with pytest.raises(InputError, match="the share of warm_up is"):
+        schedules.warm_up(at(), share)
 
 
 def test_linear_is_hugging_faces_schedule_without_warm_up():
