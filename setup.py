@@ -20,7 +20,7 @@ setup(
         "speechbrain>=1.1.2,<1.2",
         "transformers>=5,<6",
         "hyperpyyaml>=1.2.3",
-        "sentencepiece",
+        "sentencepiece>=0.2.3",  # below 0.2.1 a model file could write out of bounds
         "ruamel.yaml>=0.17.28,<0.19",
         "safetensors",
         "huggingface_hub",
@@ -37,12 +37,12 @@ setup(
         "egemaps": ["opensmile>=2.5,<3"],  # free for research, not for commercial products
         "demo": ["gradio>=6.31,<7"],
         "loggers": ["tensorboard", "wandb"],
-        "onnx": ["onnxruntime>=1.18", "onnxscript>=0.5"],
+        "onnx": ["onnxruntime>=1.23", "onnxscript>=0.5"],
         "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"),
-            *("gradio>=6.31,<7", "onnxruntime>=1.18", "onnxscript>=0.5"),
+            *("gradio>=6.31,<7", "onnxruntime>=1.23", "onnxscript>=0.5"),
             *("ray[data]>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
         ],
     },

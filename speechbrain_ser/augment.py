@@ -18,7 +18,7 @@ import torch
 import torchaudio
 from torch.nn.utils.rnn import pad_sequence
 
-from speechbrain_ser.audio import SAMPLE_RATE, SpeechReader
+from speechbrain_ser.audio import SAMPLE_RATE, SpeechReader, standardise
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.padding import num_samples
 
@@ -251,3 +251,24 @@ def recordings(folder: str | None) -> list[Path]:
 def read(path: Path) -> torch.Tensor:
     """A recording to augment with, [time]."""
     return SpeechReader()(path)
+
+
+def second_views(
+    augmentation: Augmentation,
+    speech: torch.Tensor,
+    lens: torch.Tensor,
+    ids: Sequence[str],
+    reader: SpeechReader,
+) -> torch.Tensor:
+    """A batch of data.TwoViews, speech [2 batch, time] -> its second half augmented.
+
+    Only then is speech normalised, if the reader normalises it.
+    """
+    half = len(speech) // 2
+    seeds = [f"{reader.epoch} {utt_id}" for utt_id in ids[half:]]
+    views = augmentation(speech[half:], lens[half:], seeds)
+    speech = torch.cat([speech[:half], views])
+    if reader.normalise:
+        for item, samples in enumerate(num_samples(speech, lens).tolist()):
+            speech[item, :samples] = standardise(speech[item, :samples])
+    return speech

@@ -1,10 +1,10 @@
 """Frozen parts of a network computed once per recording, kept in a feature store.
 
-`cache: float16` (or float32) in a yaml or on the command line. In training and validation a network
-then reads what its frozen part made of a recording, in the place of speech; the test reads speech.
+`cache: float16` (or float32) in a yaml or on the command line. In training and validation a batch
+then holds, instead of speech, what the encoder's frozen part made of it; the test reads speech.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -48,9 +48,9 @@ class FrozenPart(nn.Module):
         encoder = self.encoder[0]
         training = encoder.training
         encoder.eval()
-        features = encoder.frozen_output(speech, lens)
+        features = encoder.frozen_part(speech, lens)
         encoder.train(training)
-        return features, encoder.count_frames(speech, lens)
+        return features
 
 
 class FrozenEmbedding(nn.Module):
@@ -90,24 +90,14 @@ class FrozenEmbedding(nn.Module):
         return embedding.unsqueeze(1), torch.ones_like(num_samples(speech, lens))
 
 
-class StoredReader:
-    """A reader of stored features: path -> [frame, dim]."""
-
-    def __init__(self, store: FeatureStore):
-        self.store = store
-
-    def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
-        return self.store.read(path)
-
-
 def filled(
     frontend: nn.Module,
     hparams,
     parts: Mapping[str, Mapping[str, dict]],
     device: str | torch.device,
     progress: bool,
-) -> StoredReader:
-    """The reader of what a frontend makes of the training and validation recordings.
+) -> Callable[[str | Path], torch.Tensor]:
+    """path -> what a frontend makes of that training or validation recording.
 
     Raises InputError where a recording's features would change from epoch to epoch.
     """
@@ -117,7 +107,7 @@ def filled(
     wavs = [entry["wav"] for part in ("train", "valid") for entry in parts[part].values()]
     with parallel.first_alone():
         store.fill(wavs, device, progress)
-    return StoredReader(store)
+    return store.read
 
 
 def refuse_chance(reader: SpeechReader, augment, train: Mapping[str, dict]) -> None:

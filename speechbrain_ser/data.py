@@ -57,6 +57,13 @@ def add_item(dataset: DynamicItemDataset, name: str, function: Callable, takes: 
     dataset.set_output_keys([*dataset.pipeline.output_mapping, name])
 
 
+def replace_speech(dataset: DynamicItemDataset, name: str, read: Callable) -> None:
+    """Items hold, instead of speech, what `read` makes of the recording's path."""
+    dataset.add_dynamic_item(read, takes="wav", provides=name)
+    kept = [key for key in dataset.pipeline.output_mapping if key != "speech"]
+    dataset.set_output_keys([*kept, name])
+
+
 class ShuffledBatches(Sampler):
     """Every utterance once per epoch, in an order drawn from seed + epoch; the last batch is kept.
 
@@ -105,7 +112,7 @@ class WrappedBatches(ShuffledBatches):
 
 
 class ChangedBatches(Sampler):
-    """Another sampler's batches, as many, of the same epoch: its subclasses say what of them."""
+    """A batch sampler that changes another one's batches and keeps their number."""
 
     def __init__(self, batches: ShuffledBatches):
         self.batches = batches
@@ -118,11 +125,10 @@ class ChangedBatches(Sampler):
 
 
 class BucketedBatches(ChangedBatches):
-    """Another sampler's utterances of each epoch dealt anew: a batch holds similar lengths.
+    """Sorts another batch sampler's utterances by length, so that batches need little padding.
 
-    Every epoch has the utterances, repetitions and batch sizes that it would have without; lengths
-    are compared to a tenth, drawn from seed + epoch, so that batch-mates change, and so are the
-    batches' places.
+    An epoch keeps its utterances, repetitions and batch sizes. Lengths are jittered by a tenth
+    before sorting and the batches shuffled, both seeded with seed + epoch.
 
     seconds : of each item, in the dataset's order
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 import filelock
 import speechbrain as sb
 
-from speechbrain_ser import best, command_line, data, parallel, phases, report, splits
+from speechbrain_ser import best, command_line, data, parallel, phases, report, schedules, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop
@@ -58,7 +58,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     tree["phases"] = settings["phases"] = brain_class.phases(settings)
     with parallel.first_alone():
         found = phases.descriptions(settings, overrides, passed, script)
-    hp.override(tree, brain_class.place(settings, found))
+    hp.override(tree, brain_class.phase_settings(settings, found))
 
     folder = Path(settings["output_folder"])
     data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
@@ -71,7 +71,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     targets = fill(settings["targets"], parts["train"])
     report.refuse_labels(targets)
     hp.override(tree, {"targets": targets})
-    hp.override(tree, brain_class.fill(settings, parts))
+    hp.override(tree, brain_class.corpus_settings(settings, parts))
     settings = hp.resolve(tree, path)
 
     if not parallel.is_first():
@@ -106,7 +106,7 @@ def fit_and_test(
     logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
-    known = phases.start(brain_class.placed(hparams), settings["phases"], corpus, parts)
+    known = phases.start(brain_class.phase_networks(hparams), settings["phases"], corpus, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
@@ -172,12 +172,13 @@ def refuse_alone_only(settings: Mapping) -> None:
 
 def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
     """Raise InputError if an honest run would choose its epoch or rate on the test part."""
-    chosen = settings["select_by"] != "last" or settings["patience"] or settings["plateau"]
+    watched = schedules.watches_validation(hp.build({"schedule": settings["schedule"]})["schedule"])
+    chosen = settings["select_by"] != "last" or settings["patience"] or watched
     if parts["valid"] is parts["test"] and chosen and settings["protocol"] != "replication":
         raise InputError(
             "this split has no validation, and the epoch may not be chosen on the test part: set "
-            "select_by to last, patience and plateau to 0, or label the run with --protocol "
-            "replication"
+            "select_by to last, patience to 0 and schedule to another than plateau, or label the "
+            "run with --protocol replication"
         )
 
 

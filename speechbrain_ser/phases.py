@@ -1,8 +1,8 @@
 """A paper's phases: the networks of earlier runs as the start of the next one.
 
-A yaml lists them as `phases: {name: {best, recipe, variant, same_corpus, overrides}}`; the network
-in `best` takes the place of the yaml's empty key `name`, or what the Brain's `place` says,
-description and weights. Without `recipe` a phase cannot be trained from here.
+A yaml lists them as `phases: {name: {best, recipe, variant, same_corpus, overrides}}`. The network
+in `best`, description and weights, becomes the value of the yaml's empty key `name`, unless the
+Brain's `phase_settings` puts it elsewhere. Without `recipe` a phase cannot be trained from here.
 """
 
 import logging

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from speechbrain_ser import schedules
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop, importance
@@ -187,8 +188,14 @@ class TinyNetwork(torch.nn.Module):
         torch.nn.init.constant_(self.head.weight, 0.1)
         torch.nn.init.zeros_(self.head.bias)
 
+    def encode(self, speech, lens):
+        return torch.stack([speech.mean(dim=1), speech.square().mean(dim=1)], dim=1), lens
+
+    def pool(self, frames, counts):
+        return frames
+
     def forward(self, speech, lens):
-        return self.head(torch.stack([speech.mean(dim=1), speech.square().mean(dim=1)], dim=1))
+        return self.head(self.encode(speech, lens)[0])
 
 
 class Offset(torch.nn.Module):
@@ -225,13 +232,12 @@ class TinyBrain(SerBrain):
         super().__init__(*args, **kwargs)
         self.seen = []
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        if stage.name == "TRAIN":
+    def loss(self, outputs, batch):
+        if self.modules.training:
             self.seen.append((list(batch.id), batch.speech.data.clone()))
         elif self.losses:
             return torch.tensor(self.losses[self.hparams.epochs.current - 1])
-        return self.modules.criterion(logits, batch.emotion_id)
+        return self.modules.criterion(outputs.logits, batch.emotion_id)
 
     def selection_score(self):
         if self.scores_of:
@@ -270,10 +276,7 @@ def train(part, tmp_path):
         targets = {"emotion": LABELS}
         hparams = {
             "lr": 0.5,
-            "lr_decay": 0.98,
-            "warm_up": 0,
-            "plateau": 0,
-            "plateau_factor": 1,
+            "schedule": functools.partial(schedules.exponential, decay=0.98),
             "augment": None,
             "cache": None,
             "logger": None,
@@ -401,7 +404,7 @@ def test_frozen_parameters_are_not_the_optimizer_s(train, monkeypatch):
 
 
 def test_the_learning_rate_falls_by_epoch(train):
-    brain = train(epochs=4, lr_decay=0.98)
+    brain = train(epochs=4)
     rates = [rate for rate, _ in brain.optimizer.steps]
     for i, rate in enumerate(rates):
         assert rate == pytest.approx(0.5 * 0.98 ** (i // UTTERANCES), rel=1e-12)

@@ -52,12 +52,10 @@ def test_an_encoder_goes_on_from_what_its_frozen_part_made(name, frozen):
     assert encoder.depth == (frozen if name in BLOCKS and frozen != "cnn" else 0)
     speech, lens = padded()
     valid = encoder.valid_frames(speech, lens)
-    counts = encoder.count_frames(speech, lens)
-    stored = encoder.frozen_output(speech, lens)  # [batch, frame, dim]
+    stored, counts = encoder.frozen_part(speech, lens)  # [batch, frame, dim], [batch]
     stored = stored * valid.unsqueeze(2) + 7 * ~valid.unsqueeze(2)  # its padding does not matter
-    relative = counts / counts.max()
-    assert torch.equal(encoder.valid_frames(stored, relative), valid)
-    wanted, found = encoder(speech, lens), encoder(stored, relative)
+    assert torch.equal(encoder.mask(counts, stored.shape[1]), valid)
+    wanted, found = encoder(speech, lens), encoder.trained_part(stored, counts)
     torch.testing.assert_close(found[valid], wanted[valid], atol=1e-5, rtol=1e-4)
     expected = gradients(encoder, wanted, valid)
     assert expected
@@ -70,9 +68,9 @@ def test_an_encoder_goes_on_from_what_its_frozen_part_made(name, frozen):
 def test_a_wholly_frozen_encoder_is_what_was_stored(name):
     encoder = Encoder(CONFIGS[name], frozen="all").eval()
     speech, lens = padded()
-    stored = encoder.frozen_output(speech, lens)
+    stored, counts = encoder.frozen_part(speech, lens)
     assert encoder.depth == 3
-    assert torch.equal(encoder(stored, lens), stored)
+    assert torch.equal(encoder.trained_part(stored, counts), stored)
     torch.testing.assert_close(stored, encoder(speech, lens))
 
 
@@ -80,14 +78,12 @@ def test_inner_layers_above_the_stored_one():
     encoder = Encoder(CONFIGS["wav2vec2-layer"], frozen=2, **NO_DROPOUT).train()
     speech, lens = padded()
     valid = encoder.valid_frames(speech, lens)
-    counts = encoder.count_frames(speech, lens)
-    stored = encoder.frozen_output(speech, lens)
+    stored, counts = encoder.frozen_part(speech, lens)
     wanted = encoder.layers(speech, lens, (2, -1))
-    found = encoder.layers(stored, counts / counts.max(), (2, -1))
+    found = encoder.trained_layers(stored, counts, (2, -1))
     torch.testing.assert_close(found[:, valid], wanted[:, valid], atol=1e-5, rtol=1e-4)
-    for chosen in (None, (1, -1)):
-        with pytest.raises(InputError, match="below block 2 are cached"):
-            encoder.layers(stored, counts / counts.max(), chosen)
+    with pytest.raises(InputError, match="below block 2 are cached"):
+        encoder.trained_layers(stored, counts, (1, -1))
 
 
 def test_how_far_a_part_can_be_computed_once():

@@ -651,3 +651,15 @@ def test_frames_of_a_number_are_those_of_a_tensor_and_hugging_face_s():
     frames = encoder.num_frames(samples)
     assert frames.tolist() == [encoder.num_frames(n) for n in samples.tolist()]
     assert torch.equal(frames, encoder.model._get_feat_extract_output_lengths(samples).long())
+
+
+def test_an_adapter_shortens_the_frames_and_is_never_cached():
+    config = GROUP | {"add_adapter": True, "num_adapter_layers": 2, "output_hidden_size": 16}
+    encoder = make(config, frozen="cnn", padding="as_published").eval()
+    speech, lens = padded(PAIR)
+    with torch.no_grad():
+        frames = encoder(speech, lens)
+        expected = encoder.model(speech).last_hidden_state
+    assert torch.equal(frames, expected)
+    assert frames.shape[1] < encoder.cnn_frames(speech.shape[1])
+    assert make(config, frozen="cnn").depth == -1

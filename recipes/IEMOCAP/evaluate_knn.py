@@ -9,6 +9,8 @@ exported like any other. The paper reports WA/UA 74.13/75.14 (10 folds). Without
 synthesised speech, for which the network is trained by itself.
 """
 
+from types import SimpleNamespace
+
 import torch
 from torch.nn.functional import nll_loss
 from tqdm import tqdm
@@ -25,13 +27,13 @@ class KnnBrain(SerBrain):
     """k and alpha are chosen on validation, against a store of the training part alone."""
 
     @staticmethod
-    def place(settings, found):
+    def phase_settings(settings, phases):
         """The trained network with its reader."""
-        check_labels(settings, found)
-        return {"trained": found["trained"]["model"], "reader": found["trained"]["reader"]}
+        check_labels(settings, phases)
+        return {"trained": phases["trained"]["model"], "reader": phases["trained"]["reader"]}
 
     @staticmethod
-    def fill(settings, parts):
+    def corpus_settings(settings, parts):
         """The number of keys."""
         if parts["valid"] is parts["test"]:
             raise InputError(
@@ -64,11 +66,11 @@ class KnnBrain(SerBrain):
             self.hparams.workers,
             self.hparams.test_batch_size,
         )
-        found = [
+        batches = [
             (self.modules.model.embed(*self.speech_of(batch)), batch.emotion_id)
             for batch in tqdm(loader, desc=f"{part} embeddings", disable=self.noprogressbar)
         ]
-        embeddings, targets = (torch.cat(values) for values in zip(*found, strict=True))
+        embeddings, targets = (torch.cat(values) for values in zip(*batches, strict=True))
         if embeddings.shape[1] != self.hparams.dim:
             raise InputError(
                 f"the network's embeddings have {embeddings.shape[1]} dimensions: give --dim "
@@ -82,11 +84,10 @@ class KnnBrain(SerBrain):
 
     def compute_forward(self, batch, stage):
         self.tested.append(self.modules.model.embed(*self.speech_of(batch)))
-        return self.modules.model.answer(self.tested[-1])
+        return SimpleNamespace(logits=self.modules.model.answer(self.tested[-1]))
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        return nll_loss(logits, batch.emotion_id)
+    def loss(self, outputs, batch):
+        return nll_loss(outputs.logits, batch.emotion_id)
 
     @torch.no_grad()
     def facts(self):
@@ -107,8 +108,8 @@ class KnnBrain(SerBrain):
         }
 
     def scores_of(self, probs, name):
-        found = metrics.score(self.records["target"], probs.argmax(dim=1).tolist(), self.labels)
-        return {f"WA_{name}": found["WA"], f"UA_{name}": found["UA"]}
+        scores = metrics.score(self.records["target"], probs.argmax(dim=1).tolist(), self.labels)
+        return {f"WA_{name}": scores["WA"], f"UA_{name}": scores["UA"]}
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ a WER of 22.80 and a gender UA of 98.57. The second phase, train_multitask.py wi
 starts from the fold's model. Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.brains import MultitaskBrain
 from speechbrain_ser.experiment import run
+from speechbrain_ser.multitask_brain import MultitaskBrain
 
 
 class AsrGenderBrain(MultitaskBrain):
     """The tasks' losses count alike."""
 
-    def compute_objectives(self, outputs, batch, stage):
-        return sum(self.losses(outputs, batch, stage).values())
+    def loss(self, outputs, batch):
+        return sum(self.losses(outputs, batch).values())
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ from speechbrain_ser.experiment import run
 class EmotionBrain(SerBrain):
     """One loss, on emotions."""
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        loss = self.modules.criterion(logits, batch.emotion_id)
-        return self.add_contrastive(loss, batch, stage)
+    def loss(self, outputs, batch):
+        return self.modules.criterion(outputs.logits, batch.emotion_id)
 
 
 if __name__ == "__main__":

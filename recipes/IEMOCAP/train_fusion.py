@@ -8,6 +8,8 @@ be trained first; the run names their commands. Without data: a trial on synthes
 which the earlier phases are trained by themselves.
 """
 
+from types import SimpleNamespace
+
 import torch
 from tqdm import tqdm
 
@@ -21,24 +23,23 @@ class FusionBrain(SerBrain):
     """Emotion loss, and beta times the loss of the training speakers unless that net is frozen."""
 
     def compute_forward(self, batch, stage):
-        speech, lens = self.speech_of(batch)
-        known = getattr(batch, "speaker_embedding", None)  # of the cache
-        fused, speaker = self.modules.model.represent(  # [batch, dim] each
-            speech, lens, None if known is None else known.data.float()
-        )
-        return self.modules.model.head(fused), speaker
+        model = self.modules.model
+        frames, counts, speaker = self.encoded(batch)
+        fused = model.pool(frames, counts, speaker)  # [batch, dim]
+        return SimpleNamespace(logits=model.head(fused), embedding=fused, speaker=speaker)
 
-    def compute_objectives(self, outputs, batch, stage):
-        emotion_logits, speaker = outputs
-        self.record(batch, emotion_logits, batch.emotion_id, stage)
-        loss = self.hparams.alpha * self.modules.criterion(emotion_logits, batch.emotion_id)
+    def loss(self, outputs, batch):
+        loss = self.hparams.alpha * self.modules.criterion(outputs.logits, batch.emotion_id)
         known = batch.speaker_id >= 0  # a test speaker is none of the training speakers
         if self.modules.model.regime != "frozen" and known.any():
-            speaker_logits = self.modules.model.speaker_head(speaker[known])
+            speaker_logits = self.modules.model.speaker_head(outputs.speaker[known])
             loss = loss + self.hparams.beta * self.modules.speaker_criterion(
                 speaker_logits, batch.speaker_id[known]
             )
-        return self.add_contrastive(loss, batch, stage)
+        return loss
+
+    def stored_of(self, batch):
+        return *super().stored_of(batch), batch.speaker_embedding.data.float()
 
     def make_datasets(self, parts):
         """With a cache the items of training and validation hold the speaker embedding, too."""

@@ -8,21 +8,20 @@ two_stage.yaml goes on from train_asr_gender.py, the lower blocks frozen (Table 
 names its command if it is missing. Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.brains import MultitaskBrain
 from speechbrain_ser.experiment import run
+from speechbrain_ser.multitask_brain import MultitaskBrain
 
 
 class EmotionTasksBrain(MultitaskBrain):
-    """Equations 1 and 2; a reversed gradient is the model's affair."""
+    """Equations 1 and 2; MultitaskNetwork reverses the gradients of adversarial tasks."""
 
-    def compute_objectives(self, outputs, batch, stage):
-        losses = self.losses(outputs, batch, stage)
+    def loss(self, outputs, batch):
+        losses = self.losses(outputs, batch)
         emotion = losses.pop("emotion")
         if not losses:
-            return self.add_contrastive(emotion, batch, stage)
+            return emotion
         auxiliary = sum(losses.values()) / len(losses)
-        loss = self.hparams.alpha * emotion + (1 - self.hparams.alpha) * auxiliary
-        return self.add_contrastive(loss, batch, stage)
+        return self.hparams.alpha * emotion + (1 - self.hparams.alpha) * auxiliary
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the contrastive loss (10 folds); evaluate_knn.py adds the nearest neighbours. Wi
 on synthesised speech.
 """
 
-from speechbrain import Stage
 from torch.nn.functional import cross_entropy
 
 from speechbrain_ser.brain import SerBrain
@@ -16,15 +15,10 @@ from speechbrain_ser.experiment import run
 
 
 class SupconBrain(SerBrain):
-    """Equation 2; in evaluation the cross-entropy, which does not depend on batch-mates."""
+    """Cross-entropy, to which SerBrain adds the contrastive loss in training (equation 2)."""
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        loss = cross_entropy(logits, batch.emotion_id)
-        scl_weight = self.hparams.contrastive_weight
-        if stage != Stage.TRAIN or scl_weight == 0:
-            return loss
-        return (1 - scl_weight) * loss + scl_weight * self.contrastive(batch.emotion_id)
+    def loss(self, outputs, batch):
+        return cross_entropy(outputs.logits, batch.emotion_id)
 
 
 if __name__ == "__main__":

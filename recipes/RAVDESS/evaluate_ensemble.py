@@ -10,6 +10,7 @@ the best on validation is tested and exported as one model. The paper reports ac
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch.nn.functional import nll_loss
@@ -33,24 +34,24 @@ class EnsembleBrain(SerBrain):
         return {n: {"best": str(f)} for n, f in inside.items()} or settings["phases"]
 
     @staticmethod
-    def place(settings, found):
-        check_labels(settings, found)
-        return {"trained": {n: {k: d[k] for k in ("reader", "model")} for n, d in found.items()}}
+    def phase_settings(settings, phases):
+        check_labels(settings, phases)
+        return {"trained": {n: {k: d[k] for k in ("reader", "model")} for n, d in phases.items()}}
 
     @staticmethod
-    def placed(hparams):
+    def phase_networks(hparams):
         return {name: member.model for name, member in hparams["model"].members.items()}
 
     def fit(self, *_, **__):
         """In the place of training: the members' scores on validation, and the best combination."""
         self.modules.eval()
-        found, targets = [], []
+        answers, targets = [], []
         dataset = data.make_dataset(self.parts["valid"], self.hparams.reader, self.hparams.targets)
         loader = data.make_loader(dataset, self.hparams.workers, self.hparams.test_batch_size)
         for batch in tqdm(loader, desc="validation", disable=self.noprogressbar):
-            found.append(self.asked(batch))
+            answers.append(self.asked(batch))
             targets += batch.emotion_id.tolist()
-        probs, score = joined(found), self.hparams.select_by
+        probs, score = joined(answers), self.hparams.select_by
         self.tried = votes.combinations(list(probs), self.hparams.sizes)
         self.weights = {
             name: metrics.score(targets, own.argmax(dim=1).tolist(), self.labels)[score]
@@ -72,19 +73,18 @@ class EnsembleBrain(SerBrain):
         return votes.table(probs, targets, self.labels, self.tried, vote, ties, self.weights)
 
     def on_evaluate_start(self, max_key=None, min_key=None):
-        self.best_epoch, self.found = 0, []
+        self.best_epoch, self.answers = 0, []
 
     def compute_forward(self, batch, stage):
-        self.found.append(self.asked(batch))
-        return self.modules.model.answer(self.found[-1])
+        self.answers.append(self.asked(batch))
+        return SimpleNamespace(logits=self.modules.model.answer(self.answers[-1]))
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        return nll_loss(logits, batch.emotion_id)
+    def loss(self, outputs, batch):
+        return nll_loss(outputs.logits, batch.emotion_id)
 
     def predictions(self):
         """Each member's answer beside the ensemble's."""
-        rows, probs = super().predictions(), joined(self.found)
+        rows, probs = super().predictions(), joined(self.answers)
         for name, values in probs.items():
             for row, number in zip(rows, values.argmax(dim=1).tolist(), strict=True):
                 row[f"prediction_{name}"] = self.labels[number]
@@ -92,7 +92,7 @@ class EnsembleBrain(SerBrain):
 
     def facts(self):
         """The chosen members; all of them and their combinations, on test and validation."""
-        rows = self.table(joined(self.found), self.records["target"])
+        rows = self.table(joined(self.answers), self.records["target"])
         for row, valid in zip(rows, self.valid_rows, strict=True):
             row |= {f"valid_{name}": valid[name] for name in ("WA", "UA")}
         folder = Path(self.hparams.output_folder)
@@ -112,8 +112,8 @@ class EnsembleBrain(SerBrain):
         return {**settings, "model": tree}
 
 
-def joined(found):  # batches of {member: probabilities [batch, class]}
-    return {name: torch.cat([batch[name] for batch in found]) for name in found[0]}
+def joined(batches):  # batches of {member: probabilities [batch, class]}
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 if __name__ == "__main__":

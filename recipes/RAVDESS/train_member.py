@@ -17,27 +17,15 @@ class MemberBrain(SerBrain):
     """Cross-entropy; the paper counts updates, so an epoch here is a number of them."""
 
     @staticmethod
-    def fill(settings, parts):
+    def corpus_settings(settings, parts):
         """The updates of all passes, and the epochs that they make."""
         batches = -(-len(parts["train"]) // settings["batch_size"])
         updates = settings["passes"] * batches // settings["grad_accumulation_factor"]
         epochs = settings["max_epochs"] or max(1, updates // settings["updates_per_epoch"])
         return {"updates": updates, "max_epochs": epochs}
 
-    def on_fit_batch_start(self, batch, should_step):
-        """The learning rate falls in a line to 0 over the updates."""
-        super().on_fit_batch_start(batch, should_step)
-        hparams = self.hparams
-        done = (hparams.epochs.current - 1) * hparams.updates_per_epoch
-        done += (self.step - 1) // self.grad_accumulation_factor
-        self.epoch_lr = hparams.lr * max(0, 1 - done / hparams.updates)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.epoch_lr
-
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        loss = cross_entropy(logits, batch.emotion_id)
-        return self.add_contrastive(loss, batch, stage)
+    def loss(self, outputs, batch):
+        return cross_entropy(outputs.logits, batch.emotion_id)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from speechbrain_ser.experiment import run
 class SpeakerBrain(SerBrain):
     """Speakers in place of emotions."""
 
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.speaker_id, stage)
-        return self.modules.criterion(logits, batch.speaker_id)
+    def loss(self, outputs, batch):
+        return self.modules.criterion(outputs.logits, batch.speaker_id)
 
 
 if __name__ == "__main__":

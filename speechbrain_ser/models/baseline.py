@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from speechbrain_ser.audio import SAMPLE_RATE
-from speechbrain_ser.models.padding import num_samples, trim
+from speechbrain_ser.models.padding import num_samples, trim, valid_mask
 
 
 class CnnLstm(nn.Module):
@@ -52,16 +52,15 @@ class CnnLstm(nn.Module):
         """speech [batch, time], lens [batch] -> frames [batch]."""
         return self.num_frames(num_samples(speech, lens))
 
-    def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
-        frames = self.count_frames(speech, lens)
-        return torch.arange(int(frames.max()), device=speech.device) < frames.unsqueeze(1)
+    def mask(self, counts: torch.Tensor, longest: int) -> torch.Tensor:
+        """counts [batch] of frames -> bool [batch, longest], True for speech."""
+        return valid_mask(counts, longest)
 
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> frames [batch, frame, dim]."""
         items = [self.bands(item)[0] for item in trim(speech, num_samples(speech, lens))]
         bands = pad_sequence([item - item.mean(dim=0) for item in items], batch_first=True)
-        valid = self.valid_frames(speech, lens).unsqueeze(1)  # [batch, 1, frame]
+        valid = valid_mask(self.count_frames(speech, lens), bands.shape[1]).unsqueeze(1)
         hidden = bands.transpose(1, 2)
         for convolution in self.convolutions:
             hidden = self.dropout(convolution(hidden).relu()) * valid

@@ -4,11 +4,12 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.classifier import UtteranceNetwork
 from speechbrain_ser.models.encoder import Encoder, keep_frozen
 from speechbrain_ser.models.pooling import check_dim
 
 
-class EmotionNetwork(nn.Module):
+class EmotionNetwork(UtteranceNetwork):
     """encoder -> k pooled rows -> elementwise weighted sum (tensor fusion, eq. 5) -> head."""
 
     def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
@@ -19,18 +20,13 @@ class EmotionNetwork(nn.Module):
         self.fusion = nn.Parameter(torch.randn(1, len(pooling.blocks), encoder.dim))
         self.head = head
 
-    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
-        frames = self.encoder(speech, lens)  # [batch, frame, dim]
-        rows = self.pooling(frames, self.encoder.valid_frames(speech, lens))  # [batch, k, dim]
+    def pool(self, frames: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """frames [batch, frame, dim], counts [batch] -> embedding [batch, dim]."""
+        rows = self.pooling(frames, self.encoder.mask(counts, frames.shape[1]))  # [batch, k, dim]
         return (self.fusion * rows).sum(dim=1)
 
-    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> logits [batch, class]."""
-        return self.head(self.embed(speech, lens))
 
-
-class FusionNetwork(nn.Module):
+class FusionNetwork(UtteranceNetwork):
     """The speaker embedding as one more row of the emotion network's tensor fusion.
 
     Arguments
@@ -108,26 +104,29 @@ class FusionNetwork(nn.Module):
         self.one_cnn = self.share_cnn and same_cnn(self.speaker.encoder, self.encoder)
         return self
 
-    def represent(
-        self, speech: torch.Tensor, lens: torch.Tensor, speaker: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """speech [batch, time], lens [batch] -> fused and speaker embeddings, [batch, dim] each.
+    def encode(self, speech: torch.Tensor, lens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """speech [batch, time], lens [batch] -> frames, counts and speaker embedding [batch, dim].
 
-        speaker : the speaker embedding, where it is known
+        Frames and counts are the emotion network's.
         """
-        if self.one_cnn and speaker is None and speech.dim() == 2:
-            speech, lens = self.encoder.stored_form(speech, lens)
-        if speaker is None:
+        if not self.one_cnn:
             speaker = self.speaker.embed(speech, lens)
-        return self.fusion * speaker + self.emotion.embed(speech, lens), speaker
+            return *self.emotion.encode(speech, lens), speaker
+        stored, counts = self.encoder.frozen_part(speech, lens)
+        speaker = self.speaker.pool(*self.speaker.encode_stored(stored, counts))
+        return self.encode_stored(stored, counts, speaker)
 
-    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> fused embedding [batch, dim]."""
-        return self.represent(speech, lens)[0]
+    def encode_stored(
+        self, stored: torch.Tensor, counts: torch.Tensor, speaker: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """What the emotion encoder's frozen_part gave, speaker [batch, dim] -> as encode."""
+        return *self.emotion.encode_stored(stored, counts), speaker
 
-    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> emotion logits [batch, class]."""
-        return self.head(self.embed(speech, lens))
+    def pool(
+        self, frames: torch.Tensor, counts: torch.Tensor, speaker: torch.Tensor
+    ) -> torch.Tensor:
+        """What encode gives -> fused embedding [batch, dim]."""
+        return self.fusion * speaker + self.emotion.pool(frames, counts)
 
 
 def same_cnn(one: nn.Module, other: nn.Module) -> bool:

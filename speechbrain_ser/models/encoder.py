@@ -1,6 +1,7 @@
 """Any Hugging Face speech encoder of the wav2vec 2.0 family, padding-exact."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -10,11 +11,20 @@ from transformers.masking_utils import create_bidirectional_mask
 from speechbrain_ser.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import fast_path
-from speechbrain_ser.models.padding import ValidGroupNorm, may_be_padded, num_samples, trim
+from speechbrain_ser.models.padding import (
+    ValidGroupNorm,
+    may_be_padded,
+    must_not_wait,
+    num_samples,
+    pad_items,
+    trim,
+    valid_mask,
+)
 from speechbrain_ser.models.pretrained import first, load_model
 
 # their only dependence on padding is what Encoder handles; others are run one by one
 BATCHED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+MASKS_PADDING = ("hubert", "sew", "sew-d")  # their SpecAugment does not ask what is padding
 RESUMED = ("wav2vec2", "hubert", "unispeech", "unispeech-sat")  # a block needs its input alone
 
 
@@ -167,7 +177,7 @@ class Encoder(nn.Module):
         """
         if self.model.feature_extractor not in self.frozen_parts and not self.is_frozen:
             return -1
-        if self.padding != "exact":
+        if self.padding != "exact" or self.has_adapter:
             return -1
         frozen = 0
         for block in self.blocks if self.resumes else ():
@@ -189,98 +199,150 @@ class Encoder(nn.Module):
             config.mask_time_prob + config.mask_feature_prob > 0
         )
 
-    def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
-        """Samples -> frames, by the convolutions' own arithmetic."""
+    def cnn_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+        """Samples -> frames of the CNN, by its own arithmetic."""
         config = self.model.config
-        layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
-        if getattr(config, "add_adapter", False):
-            layers += [(1, config.adapter_stride)] * config.num_adapter_layers
-        for kernel, stride in layers:
-            samples = (samples - kernel) // stride + 1
-        return samples
+        return strided(samples, config.conv_kernel, config.conv_stride)
+
+    def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+        """Samples -> frames."""
+        return self.adapted(self.cnn_frames(samples))
+
+    def adapted(self, frames: torch.Tensor | int) -> torch.Tensor | int:
+        """Frames of the CNN -> frames behind the adapter, if there is one."""
+        config = self.model.config
+        layers = config.num_adapter_layers if self.has_adapter else 0
+        return strided(frames, [1] * layers, [config.adapter_stride] * layers) if layers else frames
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether convolutions above the blocks shorten the frames."""
+        return getattr(self.model.config, "add_adapter", False)
 
     def count_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time] or stored [batch, frame, dim], lens [batch] -> frames [batch]."""
-        samples = num_samples(speech, lens)
-        return samples if speech.dim() == 3 else self.num_frames(samples)
+        """speech [batch, time], lens [batch] -> frames [batch]."""
+        return self.num_frames(num_samples(speech, lens))
+
+    def mask(self, counts: torch.Tensor, longest: int) -> torch.Tensor:
+        """counts [batch] of frames -> bool [batch, longest], True for what pooling may read."""
+        valid = valid_mask(counts, longest)
+        return torch.ones_like(valid) if self.padding == "as_published" else valid
 
     def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech as in forward, lens [batch] -> bool [batch, frame], True for speech."""
-        longest = speech.shape[1] if speech.dim() == 3 else self.num_frames(speech.shape[1])
-        positions = torch.arange(longest, device=speech.device)
-        if self.padding == "as_published":
-            return torch.ones_like(positions, dtype=torch.bool).expand(len(speech), -1)
-        return positions < self.count_frames(speech, lens).unsqueeze(1)
+        """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
+        return self.mask(self.count_frames(speech, lens), self.num_frames(speech.shape[1]))
 
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> frames [batch, frame, dim] of the last block.
-
-        In the place of speech what `frozen_output` made of it may stand, [batch, frame, dim].
-        """
-        with torch.no_grad() if self.is_frozen else contextlib.nullcontext():
-            if fast_path.applies(self, speech):
-                return fast_path.forward(self, speech, lens)
-            if speech.dim() == 3:
-                return self._resume(speech.float(), lens)
-            if self.padding == "as_published":
-                return self.model(speech).last_hidden_state
-            samples = num_samples(speech, lens)  # [batch]
-            if self.one_by_one:
-                frames = self.num_frames(speech.shape[1])
-                alone = [self.model(item).last_hidden_state for item in trim(speech, samples)]
-                return torch.cat(
-                    [nn.functional.pad(a, (0, 0, 0, frames - a.shape[1])) for a in alone]
-                )
-            with self._first_norm_over(samples, speech.shape[1]):
-                valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
-                return self.model(speech * valid, attention_mask=valid.long()).last_hidden_state
+        """speech [batch, time], lens [batch] -> frames [batch, frame, dim] of the last block."""
+        with self._graph():
+            counts = self.cnn_frames(num_samples(speech, lens))
+            return self._above(0, self._cnn(speech, lens), counts)
 
     @torch.no_grad()
-    def frozen_output(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> [batch, frame, dim] of the frozen part, `depth`."""
-        if self.depth > 0:
-            return self.layers(speech, lens, [self.depth])[0]
-        if fast_path.applies(self, speech):
-            return fast_path.pad(self, fast_path.cnn(self, speech, lens), speech, lens)
-        samples = num_samples(speech, lens)
-        valid = torch.arange(speech.shape[1], device=speech.device) < samples.unsqueeze(1)
-        with self._first_norm_over(samples, speech.shape[1]):
-            return self.model.feature_extractor(speech * valid).transpose(1, 2)
-
-    def stored_form(
+    def frozen_part(
         self, speech: torch.Tensor, lens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """speech [batch, time], lens [batch] -> frozen_output [batch, frame, dim], its lens."""
-        stored = self.frozen_output(speech, lens)
-        return stored, self.count_frames(speech, lens) / stored.shape[1]
+        """speech [batch, time], lens [batch] -> stored [batch, frame, dim], frames [batch].
 
-    def _resume(self, stored: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """What forward gives, from the frozen part's output on."""
-        valid = self.valid_frames(stored, lens)
-        if self.depth == len(self.blocks):
-            return stored
+        Stored is the output of block `depth`, or the CNN's where that is 0.
+        """
+        counts = self.count_frames(speech, lens)
         if self.depth > 0:
-            mask = create_bidirectional_mask(self.model.config, stored, valid)
-            for block in self.blocks[self.depth :]:
-                stored = first(block(stored, attention_mask=mask))
-            return self.model.encoder.layer_norm(stored) if self.norm_on_top else stored
-        if self.one_by_one:
-            items = trim(stored, self.count_frames(stored, lens))
-            alone = [self._above_cnn(item, None) for item in items]
-            longest = max(item.shape[1] for item in alone)
-            return torch.cat([nn.functional.pad(a, (0, 0, 0, longest - a.shape[1])) for a in alone])
-        return self._above_cnn(stored, valid)
+            return self.layers(speech, lens, [self.depth])[0], counts
+        return self._cnn(speech, lens), counts
 
-    def _above_cnn(self, stored: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    def trained_part(self, stored: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """What frozen_part gave -> frames [batch, frame, dim] of the last block, as forward."""
+        with self._graph():
+            return self._above(max(0, self.depth), stored.float(), counts)
+
+    def _graph(self):
+        """Autograd, unless everything is frozen."""
+        return torch.no_grad() if self.is_frozen else contextlib.nullcontext()
+
+    def _cnn(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> the CNN's output [batch, frame, channel]."""
+        cnn = self.model.feature_extractor
+        if self.padding == "as_published":
+            return cnn(speech).transpose(1, 2)
+        samples = num_samples(speech, lens)  # [batch]
+        if self.one_by_one or self.is_packed(speech):
+            items = [cnn(item).transpose(1, 2) for item in trim(speech, samples)]
+            return pad_items(items, self.cnn_frames(speech.shape[1]))
+        with self._first_norm_over(samples, speech.shape[1]):
+            return cnn(speech * valid_mask(samples, speech.shape[1])).transpose(1, 2)
+
+    def _above(self, depth: int, inputs: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """The output of block `depth`, the CNN's for 0 -> frames of the last block.
+
+        inputs [batch, frame, dim], counts [batch] of frames
+        """
+        longest = inputs.shape[1]
+        if depth == len(self.blocks):
+            return inputs
+        if self.is_packed(inputs):
+            return self.unpack(self._above_packed(depth, inputs, counts), counts, longest)
+        if self.padding == "as_published":
+            return self._above_cnn(inputs, None)
+        if self.one_by_one:
+            alone = [self._above_cnn(item, None) for item in trim(inputs, counts)]
+            return pad_items(alone, self.adapted(longest))
+        valid = valid_mask(counts, longest)
+        if depth == 0:
+            return self._above_cnn(inputs, valid)
+        mask = create_bidirectional_mask(self.model.config, inputs, valid)
+        for block in self.blocks[depth:]:
+            inputs = first(block(inputs, attention_mask=mask))
+        return self.model.encoder.layer_norm(inputs) if self.norm_on_top else inputs
+
+    def _above_cnn(self, features: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
         """The CNN's output [batch, frame, channel], valid [batch, frame] -> frames."""
-        features = stored.transpose(1, 2)
-        with (
-            standing_in(self.model.feature_extractor, "forward", lambda _: features),
-            standing_in(
-                self.model, "_get_feature_vector_attention_mask", lambda _, mask, **__: mask
-            ),
-        ):
-            return self.model(features, attention_mask=valid).last_hidden_state
+        model = self.model
+        if hasattr(model, "layer_norm"):  # SEW's, below its projection
+            features = model.layer_norm(features)
+        hidden = first(model.feature_projection(features))
+        if hasattr(model, "feature_dropout"):
+            hidden = model.feature_dropout(hidden)
+        within = None if model.config.model_type in MASKS_PADDING else valid
+        hidden = model._mask_hidden_states(hidden, attention_mask=within)
+        frames = model.encoder(hidden, attention_mask=valid).last_hidden_state
+        return model.adapter(frames) if self.has_adapter else frames
+
+    def is_packed(self, inputs: torch.Tensor) -> bool:
+        """Whether a batch on this tensor's device is computed as one row without padding.
+
+        Then cpu_fast_path lets utterances follow each other, [1, frames of all, dim].
+        """
+        return (
+            self.cpu_fast_path
+            and inputs.device.type == "cpu"
+            and not must_not_wait(inputs)
+            and self.padding == "exact"
+            and self.resumes
+            and not (self.one_by_one or self.is_masked)
+            and not self.has_adapter
+        )
+
+    def _above_packed(self, depth: int, inputs: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """As _above -> [1, frames of all utterances, dim]."""
+        transformer = self.model.encoder
+        frames = torch.cat(trim(inputs, counts), dim=1)
+        sizes = counts.tolist()
+        if depth == 0:
+            frames = first(self.model.feature_projection(frames))
+            positions = [transformer.pos_conv_embed(item) for item in frames.split(sizes, dim=1)]
+            frames = frames + torch.cat(positions, dim=1)
+            if not self.norm_on_top:
+                frames = transformer.layer_norm(frames)
+            frames = transformer.dropout(frames)
+        for block in self.blocks[depth:]:
+            frames = first(block(frames, attention_mask=sizes))
+        return transformer.layer_norm(frames) if self.norm_on_top else frames
+
+    @staticmethod
+    def unpack(frames: torch.Tensor, counts: torch.Tensor, longest: int) -> torch.Tensor:
+        """[1, frames of all utterances, dim], counts [batch] -> [batch, longest, dim]."""
+        return pad_items(list(frames.split(counts.tolist(), dim=1)), longest)
 
     def layers(
         self, speech: torch.Tensor, lens: torch.Tensor, chosen: Sequence[int] | None = None
@@ -295,21 +357,38 @@ class Encoder(nn.Module):
         samples = num_samples(speech, lens)
         if self.one_by_one and (len(speech) > 1 or samples[0] < speech.shape[1]):
             whole = torch.ones(1, device=speech.device)
-            frames = self.valid_frames(speech, lens).shape[1]
             alone = [self.layers(item, whole, chosen) for item in trim(speech, samples)]
-            padded = [nn.functional.pad(a, (0, 0, 0, frames - a.shape[2])) for a in alone]
-            return torch.cat(padded, dim=1)
+            longest = self.num_frames(speech.shape[1])
+            padded = [pad_items(list(layer), longest) for layer in zip(*alone, strict=True)]
+            return torch.stack(padded)
+        counts, longest = self.num_frames(samples), self.num_frames(speech.shape[1])
+        collected = self._collect(lambda: self.forward(speech, lens), counts, longest)
+        return torch.stack(collected if chosen is None else [collected[i] for i in chosen])
+
+    def trained_layers(
+        self, stored: torch.Tensor, counts: torch.Tensor, chosen: Sequence[int]
+    ) -> torch.Tensor:
+        """What frozen_part gave -> the chosen layers, as `layers`.
+
+        Raises InputError for a layer below the stored one.
+        """
+        depth = self.depth
+        if any(0 <= number < depth for number in chosen):
+            raise InputError(f"layers below block {depth} are cached: set cache to null")
+        run = functools.partial(self.trained_part, stored, counts)
+        collected = self._collect(run, counts, stored.shape[1])
+        if depth > 0:
+            collected = [None] * depth + [stored.float(), *collected]
+        return torch.stack([collected[i] for i in chosen])
+
+    def _collect(self, run: Callable, counts: torch.Tensor, longest: int) -> list[torch.Tensor]:
+        """The layers that a pass computes, [batch, frame, dim] each."""
         collected = []
-        if speech.dim() == 3 and (resumed := self.depth) > 0:
-            if chosen is None or any(0 <= number < resumed for number in chosen):
-                raise InputError(f"layers below block {resumed} are cached: set cache to null")
-            collected = [None] * resumed + [speech.float()]
-        end_to_end = fast_path.applies(self, speech)
 
         def collect(_: nn.Module, __: tuple, output: torch.Tensor | tuple) -> None:
             frames = first(output)
-            frames = fast_path.pad(self, frames, speech, lens) if end_to_end else frames
-            collected.append(frames)
+            packed = self.is_packed(frames)
+            collected.append(self.unpack(frames, counts, longest) if packed else frames)
 
         hooks = [
             module.register_forward_hook(collect)
@@ -317,13 +396,14 @@ class Encoder(nn.Module):
         ]
         layerdrop, self.layerdrop = self.layerdrop, 0.0
         try:
-            frames = self.forward(speech, lens)
+            frames = run()
         finally:
             self.layerdrop = layerdrop
             for hook in hooks:
                 hook.remove()
-        collected[-1] = frames  # behind the norm on top, if there is one
-        return torch.stack(collected if chosen is None else [collected[i] for i in chosen])
+        if collected:
+            collected[-1] = frames  # behind the norm on top, if there is one
+        return collected
 
     @contextlib.contextmanager
     def _first_norm_over(self, samples: torch.Tensor, time: int):
@@ -355,14 +435,13 @@ class Encoder(nn.Module):
         return {key: value for key, value in self.describe().items() if key.startswith(kept)}
 
 
-@contextlib.contextmanager
-def standing_in(owner: nn.Module, name: str, function: Callable):
-    """A function in the place of a module's method."""
-    setattr(owner, name, function)
-    try:
-        yield
-    finally:
-        delattr(owner, name)
+def strided(
+    length: torch.Tensor | int, kernels: Sequence[int], strides: Sequence[int]
+) -> torch.Tensor | int:
+    """A length behind convolutions without padding."""
+    for kernel, stride in zip(kernels, strides, strict=True):
+        length = (length - kernel) // stride + 1
+    return length
 
 
 def keep_frozen(part: nn.Module, dropout: bool) -> None:

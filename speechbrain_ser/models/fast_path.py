@@ -1,6 +1,6 @@
-"""Encoders on a CPU: utterances end to end without padding, and cheaper dropout and attention.
+"""Dropout and attention that are cheaper on a CPU, for `Encoder(cpu_fast_path=True)`.
 
-`Encoder(cpu_fast_path=True)` uses it. The answers are those of Hugging Face's networks up to
+The answers are those of Hugging Face's networks up to
 rounding; dropout draws other random numbers.
 """
 
@@ -9,9 +9,6 @@ from torch import nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-
-from speechbrain_ser.models.padding import must_not_wait, num_samples, trim
-from speechbrain_ser.models.pretrained import first
 
 NAME = "speechbrain_ser"  # of the attention, in a config of Hugging Face
 STEPS = 2**16  # in which a probability of dropout is counted
@@ -25,60 +22,6 @@ def install(model: nn.Module) -> None:
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, Dropout(child.p))
-
-
-# utterances end to end
-
-
-def applies(encoder: nn.Module, speech: torch.Tensor) -> bool:
-    """Whether an Encoder takes this batch without its padding, as one row of utterances."""
-    return (
-        encoder.cpu_fast_path
-        and speech.device.type == "cpu"
-        and not must_not_wait(speech)
-        and encoder.padding == "exact"
-        and encoder.resumes
-        and not (encoder.one_by_one or encoder.is_masked)
-        and not getattr(encoder.model.config, "add_adapter", False)
-    )
-
-
-def forward(encoder: nn.Module, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-    """What Encoder.forward gives, in the padding zeros: [batch, frame, dim]."""
-    transformer = encoder.model.encoder
-    depth = max(0, encoder.depth) if speech.dim() == 3 else 0
-    frames = cnn(encoder, speech, lens)
-    counts = encoder.count_frames(speech, lens).tolist()
-    if depth == 0:
-        frames = first(encoder.model.feature_projection(frames))
-        positions = [transformer.pos_conv_embed(item) for item in frames.split(counts, dim=1)]
-        frames = frames + torch.cat(positions, dim=1)
-        if not encoder.norm_on_top:
-            frames = transformer.layer_norm(frames)
-        frames = transformer.dropout(frames)
-    for block in encoder.blocks[depth:]:
-        frames = first(block(frames, attention_mask=counts))
-    if encoder.norm_on_top and depth < len(encoder.blocks):
-        frames = transformer.layer_norm(frames)
-    return pad(encoder, frames, speech, lens)
-
-
-def cnn(encoder: nn.Module, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-    """The CNN's output, or what is stored, end to end: [1, frames of all utterances, channel]."""
-    items = trim(speech, num_samples(speech, lens))
-    if speech.dim() == 3:
-        return torch.cat([item.float() for item in items], dim=1)
-    items = [encoder.model.feature_extractor(item) for item in items]
-    return torch.cat(items, dim=2).transpose(1, 2)
-
-
-def pad(
-    encoder: nn.Module, frames: torch.Tensor, speech: torch.Tensor, lens: torch.Tensor
-) -> torch.Tensor:
-    """Frames end to end [1, frame, dim] -> [batch, frame, dim], zeros in the padding."""
-    longest = encoder.valid_frames(speech, lens).shape[1]
-    items = frames[0].split(encoder.count_frames(speech, lens).tolist())
-    return torch.stack([nn.functional.pad(x, (0, 0, 0, longest - len(x))) for x in items])
 
 
 # dropout

@@ -7,6 +7,7 @@ from torch import nn
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.losses import reverse_gradient
+from speechbrain_ser.models.classifier import UtteranceNetwork
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.pooling import valid_mean
 
@@ -43,7 +44,7 @@ class AsrHead(nn.Linear):
         return super().forward(self.dropout(frames))
 
 
-class MultitaskNetwork(nn.Module):
+class MultitaskNetwork(UtteranceNetwork):
     """encoder -> a head for each of the tasks.
 
     Arguments
@@ -99,39 +100,52 @@ class MultitaskNetwork(nn.Module):
             )
         return self.heads["emotion"]
 
-    def means(
-        self, speech: torch.Tensor, lens: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """-> frames [batch, frame, dim], mean of the last and of the skip block, [batch, dim]."""
-        valid = self.encoder.valid_frames(speech, lens).unsqueeze(2)  # [batch, frame, 1]
-        if not self.has_skip:
-            frames, inner = self.encoder(speech, lens), None
-        else:
-            inner, frames = self.encoder.layers(speech, lens, (self.skip_block, -1))
-            inner = valid_mean(inner, valid)
-        return frames, valid_mean(frames, valid), inner
+    def encode(self, speech: torch.Tensor, lens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> layers [layer, batch, frame, dim], counts [batch].
 
-    def outputs(self, speech: torch.Tensor, lens: torch.Tensor) -> dict[str, torch.Tensor]:
-        """speech [batch, time], lens [batch] -> the logits of each task."""
-        frames, mean, inner = self.means(speech, lens)
+        The layers are the skip block's, if a head reads it, and the last block's.
+        """
+        counts = self.encoder.count_frames(speech, lens)
+        if self.has_skip:
+            return self.encoder.layers(speech, lens, (self.skip_block, -1)), counts
+        return self.encoder(speech, lens).unsqueeze(0), counts
+
+    def encode_stored(
+        self, stored: torch.Tensor, counts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the encoder's frozen_part gave -> as encode."""
+        if self.has_skip:
+            return self.encoder.trained_layers(stored, counts, (self.skip_block, -1)), counts
+        return self.encoder.trained_part(stored, counts).unsqueeze(0), counts
+
+    def pool(self, layers: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """What encode gives -> embedding [batch, dim]: the last block's mean over time."""
+        return self.mean(layers[-1], counts)
+
+    def mean(self, frames: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """frames [batch, frame, dim], counts [batch] -> their mean over time [batch, dim]."""
+        return valid_mean(frames, self.encoder.mask(counts, frames.shape[1]).unsqueeze(2))
+
+    def task_logits(
+        self, layers: torch.Tensor, counts: torch.Tensor, embedding: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What encode and pool give -> the logits of each task."""
+        inner = self.mean(layers[0], counts) if self.has_skip else None
         logits = {}
         for task, head in self.heads.items():
             if task == "asr":
-                logits[task] = head(frames)
+                logits[task] = head(layers[-1])
                 continue
-            seen = torch.cat([inner, mean], dim=1) if head.skip else mean
+            seen = torch.cat([inner, embedding], dim=1) if head.skip else embedding
             if task in self.adversarial:
                 seen = reverse_gradient(seen, self.reversal)
             logits[task] = head(seen)
         return logits
 
-    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> embedding [batch, dim]: the mean over time."""
-        return self.means(speech, lens)[1]
-
-    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> emotion logits [batch, class]."""
-        return self.head(self.embed(speech, lens))
+    def outputs(self, speech: torch.Tensor, lens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> the logits of each task."""
+        encoded = self.encode(speech, lens)
+        return self.task_logits(*encoded, self.pool(*encoded))
 
 
 class TwoStageNetwork(MultitaskNetwork):

@@ -14,6 +14,16 @@ def trim(speech: torch.Tensor, samples: torch.Tensor) -> list[torch.Tensor]:
     return [item[:, :n] for item, n in zip(speech.split(1), samples.tolist(), strict=True)]
 
 
+def valid_mask(counts: torch.Tensor, longest: int) -> torch.Tensor:
+    """counts [batch] -> bool [batch, longest], True before each item's end."""
+    return torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
+
+
+def pad_items(items: list[torch.Tensor], longest: int) -> torch.Tensor:
+    """Items of [1, frame, dim] -> [batch, longest, dim], zeros in the padding."""
+    return torch.cat([nn.functional.pad(x, (0, 0, 0, longest - x.shape[1])) for x in items])
+
+
 class ValidGroupNorm(nn.Module):
     """A GroupNorm of one channel per group, over each item's valid frames only.
 
@@ -49,7 +59,7 @@ class ValidGroupNorm(nn.Module):
 
     def _masked(self, features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         count = frames[:, None, None]  # [batch, 1, 1]
-        valid = torch.arange(features.shape[-1], device=features.device) < count
+        valid = valid_mask(frames, features.shape[-1]).unsqueeze(1)
         exact = features.float()
         mean = (exact * valid).sum(dim=2, keepdim=True) / count  # [batch, channel, 1]
         centred = (exact - mean) * valid

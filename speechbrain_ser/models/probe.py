@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.padding import valid_mask
 
 Features = tuple[torch.Tensor, torch.Tensor]  # [batch, frame, layer, dim], frames [batch]
 Statistics = tuple[torch.Tensor, torch.Tensor]  # mean and deviation, [batch, layer, dim] each
@@ -113,7 +114,7 @@ class Branch(nn.Module):
         """
         values, frames = features
         averaged = self.average(values, statistics)
-        valid = torch.arange(averaged.shape[1], device=frames.device) < frames[:, None]
+        valid = valid_mask(frames, averaged.shape[1])
         averaged = averaged * valid.unsqueeze(2)
         if (step := self.frontend.downsample) > 1:
             # authors' code: zeros up to the next multiple, a whole frame of them if it is one
@@ -208,7 +209,7 @@ class Probe(nn.Module):
         """speech [batch, time], lens [batch] -> the features of every branch."""
         return [branch.frontend(speech, lens) for branch in self.branches]
 
-    def embed_features(
+    def pool(
         self, encoded: Sequence[Features], statistics: Sequence[Statistics] | None = None
     ) -> torch.Tensor:
         """Features of every branch, and their groups' statistics -> embedding [batch, width]."""
@@ -219,7 +220,7 @@ class Probe(nn.Module):
         ]
         frames = prepared[-1][1]  # [batch]
         longest = int(frames.max())
-        valid = torch.arange(longest, device=frames.device) < frames[:, None]
+        valid = valid_mask(frames, longest)
         side_by_side = []
         for branch, (values, _) in zip(self.branches, prepared, strict=True):
             missing = max(0, longest - values.shape[1])
@@ -233,12 +234,12 @@ class Probe(nn.Module):
     def classify(
         self, encoded: Sequence[Features], statistics: Sequence[Statistics] | None = None
     ) -> torch.Tensor:
-        """As embed_features -> logits [batch, class]."""
-        return self.head(self.embed_features(encoded, statistics))
+        """What pool takes -> logits [batch, class]."""
+        return self.head(self.pool(encoded, statistics))
 
     def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> embedding [batch, width]."""
-        return self.embed_features(self.encode(speech, lens))
+        return self.pool(self.encode(speech, lens))
 
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> logits [batch, class]."""

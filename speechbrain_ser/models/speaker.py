@@ -6,12 +6,13 @@ from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.processing.features import InputNormalization
 from torch import nn
 
+from speechbrain_ser.models.classifier import UtteranceNetwork
 from speechbrain_ser.models.padding import num_samples, trim
 from speechbrain_ser.models.pooling import check_dim
 
 
-class SpeakerNetwork(nn.Module):
-    """encoder -> attention and max over time -> head; see embed for the speaker representation."""
+class SpeakerNetwork(UtteranceNetwork):
+    """encoder -> attention and max over time -> head; its embedding represents the speaker."""
 
     def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
         super().__init__()
@@ -21,17 +22,12 @@ class SpeakerNetwork(nn.Module):
         self.head = head
         self.dim = encoder.dim
 
-    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
-        frames = self.encoder(speech, lens)  # [batch, frame, dim]
-        return self.pooling(frames, self.encoder.valid_frames(speech, lens))
-
-    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> logits [batch, speaker]."""
-        return self.head(self.embed(speech, lens))
+    def pool(self, frames: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """frames [batch, frame, dim], counts [batch] -> embedding [batch, dim]."""
+        return self.pooling(frames, self.encoder.mask(counts, frames.shape[1]))
 
 
-class EcapaNetwork(nn.Module):
+class EcapaNetwork(UtteranceNetwork):
     """SpeechBrain's ECAPA-TDNN on 80 log-mel bands: the same interface as SpeakerNetwork.
 
     Its convolutions reflect-pad the end of the batch, so evaluation runs one utterance at a time:
@@ -67,16 +63,17 @@ class EcapaNetwork(nn.Module):
         )
         self.head = head
 
-    def embed(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> embedding [batch, dim]."""
+    def encode(self, speech: torch.Tensor, lens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> one frame, [batch, 1, dim], counts [batch] of 1."""
         samples = num_samples(speech, lens)
+        counts = torch.ones_like(samples)
         if not self.encoder.training and (len(speech) > 1 or samples[0] < speech.shape[1]):
             alone = lens.new_ones(1)
             items = trim(speech, samples)
-            return torch.cat([self.embed(item, alone) for item in items])
+            return torch.cat([self.encode(item, alone)[0] for item in items]), counts
         bands = self.normalisation(self.features(speech), lens)  # [batch, frame, 80]
-        return self.encoder(bands, lens).squeeze(1)
+        return self.encoder(bands, lens), counts
 
-    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time], lens [batch] -> logits [batch, speaker]."""
-        return self.head(self.embed(speech, lens))
+    def pool(self, frames: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """What encode gives -> embedding [batch, dim]."""
+        return frames.squeeze(1)

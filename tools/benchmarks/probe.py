@@ -8,6 +8,7 @@ import functools
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
@@ -23,9 +24,9 @@ from benchmarks.common import (
     recordings,
     shape,
 )
+from speechbrain_ser import schedules
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.brains import ProbeBrain
 from speechbrain_ser.checkpoints import EarlyStop
 from speechbrain_ser.data import WrappedBatches, make_loader
 from speechbrain_ser.features import FeatureStore
@@ -34,6 +35,7 @@ from speechbrain_ser.models.frontends import EncoderLayers
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.models.probe import Branch, DenseBody, Probe
+from speechbrain_ser.probe_brain import ProbeBrain
 
 
 class Recomputing(ProbeBrain):
@@ -54,7 +56,8 @@ class Recomputing(ProbeBrain):
             frames.append(alone[1])
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         back = order.argsort()
-        return model.classify([(padded[back], torch.cat(frames)[back])])
+        encoded = [(padded[back], torch.cat(frames)[back])]
+        return SimpleNamespace(logits=model.classify(encoded))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -80,10 +83,7 @@ def run(options: argparse.Namespace) -> None:
                     "epochs": EarlyStop(epochs),
                     "clip_value": 1,
                     "lr": 1e-4,
-                    "lr_decay": 1,
-                    "warm_up": 0,
-                    "plateau": 0,
-                    "plateau_factor": 1,
+                    "schedule": schedules.constant,
                     "augment": None,
                     "cache": None,
                     "logger": None,

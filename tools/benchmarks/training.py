@@ -30,11 +30,18 @@ from transformers import (
 from benchmarks import common
 from speechbrain_ser import cache
 from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.data import BucketedBatches, ShuffledBatches, make_dataset, make_loader
+from speechbrain_ser.data import (
+    BucketedBatches,
+    ShuffledBatches,
+    make_dataset,
+    make_loader,
+    replace_speech,
+)
 from speechbrain_ser.features import FeatureStore
 from speechbrain_ser.models.classifier import Classifier
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.models.pooling import MeanPooling
 
 Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # speech, lens -> logits
@@ -79,8 +86,9 @@ def run(options: argparse.Namespace) -> None:
                 read = stored(model, reader, used, dtype, folder, device)
                 audio = sum(entry["duration"] for entry in used.values())
                 filling = max(filling, (time.perf_counter() - began) / audio)
-                loader = loader_of(manifest, read, options, batching)
-            seconds[name] = epoch(model, model, loader, device, precision, fused=True)
+                loader = loader_of(manifest, reader, options, batching, read)
+            forward = from_store(model) if dtype else model
+            seconds[name] = epoch(forward, model, loader, device, precision, fused=True)
     print(common.machine(device))
     print(
         f"{timed} of the {len(manifest) // options.batch_size} batches of {options.batch_size}, "
@@ -110,12 +118,21 @@ def stored(
     dtype: str,
     folder: Path,
     device: torch.device,
-) -> cache.StoredReader:
-    """A reader of what the encoder's CNN makes of the recordings, which is computed first."""
+):
+    """Compute what the encoder's CNN makes of the recordings; return what reads it by path."""
     frontend = cache.FrozenPart(model.encoder)
     store = FeatureStore(frontend, reader, dtype, folder / "features")
     store.fill([entry["wav"] for entry in manifest.values()], device, progress=False)
-    return cache.StoredReader(store)
+    return store.read
+
+
+def from_store(model: Classifier) -> Forward:
+    """The network's forward from what `stored` reads."""
+
+    def forward(stored: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        return model.classify(*model.encode_stored(stored, num_samples(stored, lens)))
+
+    return forward
 
 
 class SomeBatches(Sampler):
@@ -139,9 +156,11 @@ class SomeBatches(Sampler):
         yield from (self.chosen[0], *self.chosen)
 
 
-def loader_of(manifest: dict, read, options: argparse.Namespace, batching: str):
+def loader_of(manifest: dict, reader, options: argparse.Namespace, batching: str, read=None):
     """Batches of one epoch, the same utterances whatever the batching; `--batches` of them."""
-    dataset = make_dataset(manifest, read, {"emotion": common.EMOTIONS}, training=True)
+    dataset = make_dataset(manifest, reader, {"emotion": common.EMOTIONS}, training=True)
+    if read is not None:  # features, instead of speech
+        replace_speech(dataset, "stored", read)
     targets = [entry["emotion"] for entry in manifest.values()]
     batches = ShuffledBatches(targets, options.batch_size, seed=0)
     if batching == "bucketed":
@@ -165,7 +184,7 @@ def epoch(
     def step(batch) -> None:
         batch = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = forward(batch.speech.data, batch.speech.lengths)
+            logits = forward(*getattr(batch, "stored", None) or batch.speech)
             loss = cross_entropy(logits.float(), batch.emotion_id)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 5.0)

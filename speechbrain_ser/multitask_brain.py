@@ -1,7 +1,7 @@
-"""Brains that two or more scripts share."""
+"""One encoder trained for several tasks (Gao 2023)."""
 
-import functools
 import logging
+from types import SimpleNamespace
 
 import torch
 from speechbrain import Stage
@@ -21,125 +21,17 @@ from speechbrain_ser.text import BLANK
 logger = logging.getLogger(__name__)
 
 
-class ProbeBrain(SerBrain):
-    """Pepino 2021: cross-entropy of a small network on frozen features, kept in a store."""
-
-    def compute_forward(self, batch, stage):
-        batch = batch.to(self.device, non_blocking=True)
-        encoded = []
-        for number in range(len(self.stores)):
-            features = batch[f"features{number}"]  # [batch, frame, layer, dim]
-            frames = torch.round(features.lengths * features.data.shape[1]).long()  # [batch]
-            encoded.append((features.data, frames))
-        statistics = [tuple(part[batch.group] for part in own) for own in self.statistics]
-        return self.modules.model.classify(encoded, statistics)
-
-    def compute_objectives(self, logits, batch, stage):
-        self.record(batch, logits, batch.emotion_id, stage)
-        return self.modules.criterion(logits, batch.emotion_id)
-
-    def init_optimizers(self):
-        super().init_optimizers()
-        self.optimizer.register_step_pre_hook(self.clip)
-
-    def clip(self, *_):
-        """Keras' clipvalue: each gradient by itself."""
-        for parameter in self.modules.parameters():
-            if parameter.grad is not None:
-                parameter.grad.clamp_(-self.hparams.clip_value, self.hparams.clip_value)
-
-    def make_datasets(self, parts):
-        """Items hold stored features, cut to what is used, and the number of their group.
-
-        Raises InputError for augmentation: what is stored cannot be augmented.
-        """
-        if self.hparams.augment is not None:
-            raise InputError("features come from a store, which holds no views: augment is null")
-        model = self.modules.model
-        self.stores = [self.hparams.store(b.frontend, self.hparams.reader) for b in model.branches]
-        wavs = [entry["wav"] for entries in parts.values() for entry in entries.values()]
-        with parallel.first_alone():
-            for store in self.stores:
-                store.fill(wavs, self.device, progress=not self.noprogressbar)
-        number_of = self.normalise(parts)
-        datasets = super().make_datasets(parts)
-        keys = [f"features{number}" for number in range(len(self.stores))]
-        for part, dataset in datasets.items():
-            for key, store, branch in zip(keys, self.stores, model.branches, strict=True):
-                read = functools.partial(store.read, first=branch.longest)
-                dataset.add_dynamic_item(read, takes="wav", provides=key)
-            dataset.add_dynamic_item(number_of[part].get, takes="id", provides="group")
-            targets = [f"{field}_id" for field in self.hparams.targets]
-            dataset.set_output_keys(["id", "group", *keys, *targets])
-        return datasets
-
-    def normalise(self, parts) -> dict[str, dict[str, int]]:
-        """Compute the groups' statistics; return part -> utt_id -> number of its group.
-
-        A group is a speaker of one part: no part's statistics use another part's recordings. The
-        training part's statistics go into the model, for speakers whom it will not know.
-        """
-        model = self.modules.model
-        if model.is_transductive:
-            logger.info(
-                "Normalisation by %s is transductive: it uses the test speakers' own unlabelled "
-                "recordings.",
-                model.normalise_by,
-            )
-        train = [entry["wav"] for entry in parts["train"].values()]
-        groups: dict[tuple[str, str] | None, list[str]] = {}  # -> its recordings
-        number_of: dict[str, dict[str, int]] = {part: {} for part in parts}
-        for part, entries in parts.items():
-            for utt_id, entry in entries.items():
-                group = None
-                if model.is_transductive:
-                    if not entry.get(model.normalise_by):
-                        raise InputError(
-                            f"{utt_id} has no {model.normalise_by} to normalise by: set "
-                            "normalise_by to global, none, or a field that the manifest has"
-                        )
-                    group = (part, entry[model.normalise_by])
-                groups.setdefault(group, []).append(entry["wav"])
-                number_of[part][utt_id] = list(groups).index(group)
-        self.statistics = []
-        for store, branch in zip(self.stores, model.branches, strict=True):
-            if model.normalise_by != "none":
-                mean, deviation = branch.normalisation(*store.statistics(train))
-                branch.mean.copy_(mean)
-                branch.deviation.copy_(deviation)
-            own = [(branch.mean, branch.deviation)]
-            if model.is_transductive:
-                own = [branch.normalisation(*store.statistics(wavs)) for wavs in groups.values()]
-            self.statistics.append(
-                tuple(torch.stack(values).to(self.device) for values in zip(*own, strict=True))
-            )
-        return number_of
-
-    def facts(self) -> dict:
-        """For results.json: whether test recordings normalised themselves, and layers' weights."""
-        model = self.modules.model
-        facts = {"transductive": model.is_transductive}
-        for branch in model.branches:
-            if branch.layer_weights is not None:
-                facts["layer_weights"] = {
-                    "layers": branch.frontend.layers,
-                    "raw": branch.layer_weights.tolist(),
-                    "share": branch.weights.tolist(),
-                }
-        return facts
-
-
 class MultitaskBrain(SerBrain):
-    """Gao 2023: the losses and scores of several tasks; a recipe's script weighs the losses."""
+    """A loss and scores per task; a recipe's script weighs the losses."""
 
     @staticmethod
-    def fill(settings, parts):
+    def corpus_settings(settings, parts):
         """What a tokenizer takes from the training part's transcripts."""
         if "asr" not in settings["tasks"]:
             return {}
-        words = {part: [entry["words"] for entry in own.values()] for part, own in parts.items()}
+        words = [entry["words"] for entry in parts["train"].values()]
         tokenizer = hp.build({"tokenizer": settings["tokenizer"]})["tokenizer"]
-        return {"tokenizer": tokenizer.trained_on(words["train"])}
+        return {"tokenizer": tokenizer.trained_on(words)}
 
     @property
     def labels(self):
@@ -167,34 +59,42 @@ class MultitaskBrain(SerBrain):
             yield len(tokens)
 
         dataset.add_dynamic_item(tokens_of, takes="words", provides=["tokens", "token_count"])
-        targets = [f"{field}_id" for field in self.hparams.targets]
-        dataset.set_output_keys(["id", "speech", "words", "tokens", "token_count", *targets])
+        kept = dataset.pipeline.output_mapping
+        dataset.set_output_keys([*kept, "words", "tokens", "token_count"])
         return dataset
 
     def compute_forward(self, batch, stage):
-        return self.modules.model.outputs(*self.speech_of(batch))
+        """batch -> the logits of each task, embedding [batch, dim] and frame counts [batch]."""
+        model = self.modules.model
+        layers, counts = self.encoded(batch)
+        embedding = model.pool(layers, counts)
+        logits = model.task_logits(layers, counts, embedding)
+        return SimpleNamespace(logits=logits, embedding=embedding, counts=counts)
 
-    def losses(self, outputs, batch, stage) -> dict[str, torch.Tensor]:
-        """task -> its loss; in evaluation the outputs are recorded."""
-        losses = {task: self.loss_of(task, logits, batch) for task, logits in outputs.items()}
-        if stage != Stage.TRAIN:
-            self.record_tasks(outputs, batch, stage)
-        return losses
+    def losses(self, outputs, batch) -> dict[str, torch.Tensor]:
+        """task -> its loss."""
+        return {task: self.loss_of(task, outputs, batch) for task in outputs.logits}
 
-    def loss_of(self, task: str, logits: torch.Tensor, batch) -> torch.Tensor:
+    def targets_of(self, batch):
+        if "emotion" not in self.modules.model.heads:
+            raise InputError(
+                f"{self.hparams.experiment} learns no emotions that a contrastive loss could "
+                "compare: leave contrastive at null"
+            )
+        return batch.emotion_id
+
+    def loss_of(self, task: str, outputs: SimpleNamespace, batch) -> torch.Tensor:
         """Mean cross-entropy over what is known of the task, or CTC; float32 in any precision."""
+        logits = outputs.logits[task].float()
         if task == "asr":
-            return self.ctc(logits.float(), batch)
+            return self.ctc(logits, outputs.counts, batch)
         targets = getattr(batch, f"{task}_id")
-        total = nn.functional.cross_entropy(
-            logits.float(), targets, ignore_index=UNKNOWN, reduction="sum"
-        )
+        total = nn.functional.cross_entropy(logits, targets, ignore_index=UNKNOWN, reduction="sum")
         return total / (targets != UNKNOWN).sum().clamp(min=1)
 
-    def ctc(self, logits: torch.Tensor, batch) -> torch.Tensor:
+    def ctc(self, logits: torch.Tensor, frames: torch.Tensor, batch) -> torch.Tensor:
         """CTC over utterances with words that fit into their frames; others are left out."""
         tokens, counts = batch.tokens.data, batch.token_count  # [batch, token], [batch]
-        frames = self.modules.model.encoder.count_frames(*self.speech_of(batch))
         within = torch.arange(1, tokens.shape[1], device=counts.device) < counts.unsqueeze(1)
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & within).sum(dim=1)  # a blank between each
         fits = counts + repeats <= frames
@@ -224,33 +124,32 @@ class MultitaskBrain(SerBrain):
         for own in parallel.gather(self.rows):
             self.rows |= own
         for key in ("ids", "scores"):
-            found = parallel.gather(getattr(self.error_rate, key))
-            setattr(self.error_rate, key, [item for own in found for item in own])
+            shares = parallel.gather(getattr(self.error_rate, key))
+            setattr(self.error_rate, key, [item for own in shares for item in own])
 
-    def record_tasks(self, outputs, batch, stage) -> None:
+    def record(self, outputs, batch):
         for utt_id in batch.id:
             self.rows[utt_id] = {}
-        for task, logits in outputs.items():
+        for task, logits in outputs.logits.items():
             if task == "emotion":
-                self.record(batch, logits, batch.emotion_id, stage)
+                super().record(SimpleNamespace(logits=logits), batch)
             elif task == "asr":
-                self.record_words(logits, batch)
+                self.record_words(logits, outputs.counts, batch)
             else:
                 names = self.hparams.targets[task]
                 targets = getattr(batch, f"{task}_id").tolist()
-                found = logits.argmax(dim=1).tolist()
-                for utt_id, target, prediction in zip(batch.id, targets, found, strict=True):
+                predictions = logits.argmax(dim=1).tolist()
+                for utt_id, target, prediction in zip(batch.id, targets, predictions, strict=True):
                     self.rows[utt_id] |= {
                         f"{task}_target": names[target] if target != UNKNOWN else "",
                         f"{task}_prediction": names[prediction],
                     }
 
-    def record_words(self, logits: torch.Tensor, batch) -> None:
+    def record_words(self, logits: torch.Tensor, frames: torch.Tensor, batch) -> None:
         """Greedy decoding; utterances without words have no word error rate."""
-        model = self.modules.model
-        frames = model.encoder.count_frames(*self.speech_of(batch))
+        tokenizer = self.modules.model.heads["asr"].tokenizer
         decoded = ctc_greedy_decode(logits.float(), frames / logits.shape[1], BLANK)
-        hypotheses = [model.heads["asr"].tokenizer.decode(tokens) for tokens in decoded]
+        hypotheses = [tokenizer.decode(tokens) for tokens in decoded]
         for utt_id, reference, hypothesis in zip(batch.id, batch.words, hypotheses, strict=True):
             self.rows[utt_id] |= {"reference": reference, "hypothesis": hypothesis}
             if reference:
@@ -302,8 +201,8 @@ class MultitaskBrain(SerBrain):
             self.fixed_batch = PaddedBatch(list(self.with_tokens(dataset))).to(self.device)
         outputs = self.compute_forward(self.fixed_batch, Stage.VALID)
         gradients = {}
-        for task, logits in outputs.items():
-            loss = self.loss_of(task, logits, self.fixed_batch)
+        for task in outputs.logits:
+            loss = self.loss_of(task, outputs, self.fixed_batch)
             own = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
             gradients[task] = torch.cat(
                 [
