@@ -1,8 +1,8 @@
 """Audio files: headers, and the one reader that training, evaluation and inference share."""
 
 import math
-import random
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ import soundfile
 import torch
 import torchaudio
 
+from speechbrain_ser import seeds
 from speechbrain_ser.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every encoder in this package
@@ -156,7 +157,7 @@ class SpeechReader:
         self.normalise = normalise
         self.sample_rate = sample_rate
         self.raw_in_training = False  # whoever augments the speech normalises it afterwards
-        self.epoch = 0  # training's random windows depend on it and on the file's name alone
+        self.draw = (0, 0)  # seed and epoch, on which training's random windows depend
 
     def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
         """The speech of one file, [time]; `training` chooses between the two windows."""
@@ -195,7 +196,7 @@ class SpeechReader:
                 f"{name} lasts {1000 * len(speech) / self.sample_rate:.1f} ms: "
                 "at least 25 ms are needed"
             )
-        speech = self._cut(self._tile(speech), training, name)
+        speech = self._cut(self._tile(speech), training, samples)
         if self.normalise and not (training and self.raw_in_training):
             speech = standardise(speech)
         return speech
@@ -206,16 +207,17 @@ class SpeechReader:
             return speech
         return speech.repeat(self.tiling(shortest / len(speech)))
 
-    def _cut(self, speech: torch.Tensor, training: bool, name: str) -> torch.Tensor:
+    def _cut(self, speech: torch.Tensor, training: bool, samples: torch.Tensor) -> torch.Tensor:
         if self.max_seconds is None or len(speech) <= self.max_seconds * self.sample_rate:
             return speech
         longest = round(self.max_seconds * self.sample_rate)
         spare = len(speech) - longest
         window = self.train_window if training else self.test_window
         if window == "random":
-            # no hidden state: the same in any process, and in evaluation in any epoch
-            epoch = self.epoch if training else ""
-            start = random.Random(f"{epoch}{Path(name).name}").randint(0, spare)
+            # no hidden state: the same in any process and folder, in evaluation in any epoch
+            content = zlib.crc32(samples.contiguous().numpy())
+            draw = self.draw if training else ()
+            start = seeds.stream(*draw, "window", content).randint(0, spare)
         else:
             start = spare // 2 if window == "centre" else 0
         return speech[start : start + longest]

@@ -265,7 +265,7 @@ def second_views(
     Only then is speech normalised, if the reader normalises it.
     """
     half = len(speech) // 2
-    seeds = [f"{reader.epoch} {utt_id}" for utt_id in ids[half:]]
+    seeds = [f"{reader.draw} view {utt_id}" for utt_id in ids[half:]]
     views = augmentation(speech[half:], lens[half:], seeds)
     speech = torch.cat([speech[:half], views])
     if reader.normalise:

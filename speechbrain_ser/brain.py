@@ -12,7 +12,7 @@ import torch
 from speechbrain.dataio.batch import PaddedData
 from speechbrain.utils.checkpoints import torch_recovery
 
-from speechbrain_ser import augment, cache, loggers, metrics, parallel
+from speechbrain_ser import augment, cache, loggers, metrics, parallel, seeds
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.checkpoints import importance, naming
 from speechbrain_ser.data import make_dataset, replace_speech
@@ -157,9 +157,10 @@ class SerBrain(Loop):
         self.stage_began = time.monotonic()
         if stage == sb.Stage.TRAIN:
             # an epoch's randomness depends on its number alone, so that a resumed run repeats it
-            seed = self.hparams.seed + epoch + 1_000_003 * parallel.rank()
-            sb.utils.seed_everything(seed, verbose=False)
-            self.hparams.reader.epoch = self.hparams.seed + epoch
+            seed = self.hparams.seed
+            own = seeds.seed_of(seed, epoch, "training", parallel.rank())
+            sb.utils.seed_everything(own, verbose=False)
+            self.hparams.reader.draw = (seed, epoch)
             self.valid_losses = [row["valid_loss"] for row in self.hparams.epochs.history]
 
     def on_fit_start(self):

@@ -1,7 +1,6 @@
 """Datasets, batches and loaders: split parts in, padded batches out."""
 
 import itertools
-import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -11,7 +10,7 @@ from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch.utils.data import DataLoader, Sampler
 
-from speechbrain_ser import parallel
+from speechbrain_ser import parallel, seeds
 from speechbrain_ser.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 
@@ -65,7 +64,7 @@ def replace_speech(dataset: DynamicItemDataset, name: str, read: Callable) -> No
 
 
 class ShuffledBatches(Sampler):
-    """Every utterance once per epoch, in an order drawn from seed + epoch; the last batch is kept.
+    """Every utterance once per epoch, in an order of seed and epoch; the last batch is kept.
 
     A single utterance left over joins the batch before it: batch normalisation needs two.
 
@@ -89,7 +88,7 @@ class ShuffledBatches(Sampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         order = list(range(len(self.targets)))
-        random.Random(self.seed + self.epoch).shuffle(order)
+        seeds.stream(self.seed, self.epoch, "batches").shuffle(order)
         starts = [batch * self.batch_size for batch in range(len(self))]
         for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
             yield order[start:end]
@@ -106,7 +105,7 @@ class WrappedBatches(ShuffledBatches):
 
     def __iter__(self) -> Iterator[list[int]]:
         order = list(range(len(self.targets)))
-        random.Random(self.seed + self.epoch).shuffle(order)
+        seeds.stream(self.seed, self.epoch, "batches").shuffle(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield [order[i % len(order)] for i in range(start, start + self.batch_size)]
 
@@ -128,7 +127,7 @@ class BucketedBatches(ChangedBatches):
     """Sorts another batch sampler's utterances by length, so that batches need little padding.
 
     An epoch keeps its utterances, repetitions and batch sizes. Lengths are jittered by a tenth
-    before sorting and the batches shuffled, both seeded with seed + epoch.
+    before sorting and the batches shuffled, both seeded with seed and epoch.
 
     seconds : of each item, in the dataset's order
     """
@@ -138,7 +137,7 @@ class BucketedBatches(ChangedBatches):
         self.seconds = seconds
 
     def __iter__(self) -> Iterator[list[int]]:
-        draw = random.Random(self.batches.seed + self.batches.epoch)
+        draw = seeds.stream(self.batches.seed, self.batches.epoch, "buckets")
         dealt = list(self.batches)
         order = [index for batch in dealt for index in batch]
         order.sort(key=lambda index: self.seconds[index] * draw.uniform(0.9, 1.1))
@@ -204,7 +203,7 @@ class UnderSampledBatches(ShuffledBatches):
         return max(1, self.per_class * len(self.members) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        draw = random.Random(self.seed + self.epoch)
+        draw = seeds.stream(self.seed, self.epoch, "batches")
         order = [
             i for k in sorted(self.members) for i in draw.sample(self.members[k], self.per_class)
         ]

@@ -28,7 +28,7 @@ from speechbrain_ser.files import as_json, cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the layout on disk
+VERSION = 2  # of the layout on disk, and of what the reader gives
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -234,7 +234,7 @@ def describe(frontend: nn.Module, reader: SpeechReader) -> dict:
     for name, tensor in sorted(frontend.state_dict().items()):
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    unused = ("epoch", "train_window")  # of training alone
+    unused = ("draw", "train_window")  # of training alone
     settings = {key: value for key, value in vars(reader).items() if key not in unused}
     return {
         "frontend": f"{type(frontend).__module__}.{type(frontend).__name__}",

@@ -1,5 +1,6 @@
 """The one reader: lengths, windows, formats, and what it refuses."""
 
+import itertools
 import math
 import os
 import random
@@ -85,26 +86,36 @@ def test_training_and_evaluation_have_windows_of_their_own():
     assert float(reader.prepare(ramp(3))[0]) == 1
 
 
-def test_a_random_window_in_evaluation_belongs_to_the_file():
+def test_a_random_window_in_evaluation_belongs_to_the_recording():
+    """To its samples: neither its name nor its folder, the epoch nor other draws move it."""
     reader = SpeechReader(max_seconds=1, test_window="random")
-    windows = {}
-    for name in map(str, range(50)):
-        first = reader.prepare(ramp(3), name=f"/one/{name}.wav")
+    starts = set()
+    for number in range(50):
+        speech = ramp(3).clone()
+        speech[-1] = number  # another recording
+        first = reader.prepare(speech, name="/one/00001.wav")
         random.random()
-        assert torch.equal(first, reader.prepare(ramp(3), name=f"/other/{name}.wav"))
+        reader.draw = (number, 7)
+        assert torch.equal(first, reader.prepare(speech, name="/other/2.wav"))
         assert len(first) == SAMPLE_RATE
-        assert torch.equal(first, ramp(3)[int(first[0] * SAMPLE_RATE) :][:SAMPLE_RATE])
-        windows[name] = float(first[0])
-    assert len(set(windows.values())) > 40
-    assert min(windows.values()) < 0.3 and max(windows.values()) > 1.7
+        assert torch.equal(
+            first[:-1], ramp(3)[round(float(first[0]) * SAMPLE_RATE) :][: len(first) - 1]
+        )
+        starts.add(float(first[0]))
+    assert len(starts) > 40
+    assert min(starts) < 0.3 and max(starts) > 1.7
 
 
-def test_random_windows_in_training_cover_the_file():
+def test_random_windows_in_training_cover_the_recording():
     reader = SpeechReader(max_seconds=1, train_window="random")
-    starts = [float(reader.prepare(ramp(2), training=True, name=f"{i}.wav")[0]) for i in range(400)]
-    assert all(0 <= start <= 1 for start in starts)
-    assert min(starts) < 0.02 and max(starts) > 0.98
-    assert sum(starts) / 400 == pytest.approx(0.5, abs=0.06)
+    starts = {}
+    for draw in itertools.product(range(20), range(20)):
+        reader.draw = draw  # seed and epoch
+        starts[draw] = float(reader.prepare(ramp(2), training=True)[0])
+    assert all(0 <= start <= 1 for start in starts.values())
+    assert min(starts.values()) < 0.02 and max(starts.values()) > 0.98
+    assert sum(starts.values()) / 400 == pytest.approx(0.5, abs=0.06)
+    assert starts[1, 2] != starts[2, 1], "a sum of seed and epoch would be the same"
 
 
 def test_other_sampling_rates_than_16_khz(tmp_path):

@@ -146,7 +146,7 @@ def test_what_decides_the_features_names_the_store(make):
     ]
     assert len({folder(), *others}) == 1 + len(others)
     reader = SpeechReader(train_window="start")  # of training alone
-    reader.epoch = 7
+    reader.draw = (1, 7)
     assert folder(reader=reader) == folder()
 
 

@@ -53,7 +53,7 @@ def test_only_the_second_half_is_augmented_and_normalised_afterwards(normalise):
     speech = torch.randn(2, 1000, generator=draw).repeat(2, 1) / 10
     speech[[1, 3], 500:] = 0
     reader = SpeechReader(normalise=normalise)
-    reader.epoch = 1003
+    reader.draw = (1000, 3)
     views = second_views(Volume([6, 6]), speech.clone(), lens, ["u0", "u1"] * 2, reader)
     expected = torch.cat([speech[:2], (10 ** (6 / 20) * speech[2:]).clamp(-1, 1)])
     if normalise:
