@@ -14,6 +14,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_ser", "speechbrain_ser.*"]),
+    package_data={"speechbrain_ser": ["templates/*"]},
     install_requires=[
         "torch>=2.11,<2.12",
         "torchaudio>=2.11,<2.12",  # must be of torch's own release
@@ -30,6 +31,7 @@ setup(
         "scipy",
         "matplotlib",
         "filelock",
+        "jinja2",  # which torch needs, too
         "tqdm",
     ],
     extras_require={

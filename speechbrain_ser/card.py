@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from speechbrain_ser import best, report, seen
 from speechbrain_ser import hparams as hp
@@ -131,47 +131,27 @@ def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
             for metric in metrics
         ],
     )
-    lines = ["---", data.to_yaml().strip(), "---", "", f"# {name}", ""]
-    labels = ", ".join(tree["labels"])
-    lines += [f"Emotions of speech: {labels}. Trained with speechbrain-ser, the recipe"]
-    lines += [f"`{results['experiment']}`, commit `{results['commit'] or 'unknown'}`.", ""]
-    if mini:
-        lines += [TRIAL, ""]
-    lines += ["## Use", "", "```python", "from speechbrain_ser import EmotionRecognizer", ""]
-    lines += [f'recognizer = EmotionRecognizer.from_hparams("{repo}")']
-    lines += ['print(recognizer.classify_file("speech.wav"))', "```", ""]
-    lines += ["No remote code is run: the files hold a description and safetensors.", ""]
-    lines += ["## Results", "", f"On {title}, fold {results['fold']}, seed {results['seed']}."]
-    lines += [f"Protocol: **{results['protocol']}**. One fold is no cross-validation.", ""]
-    lines += [f"| {' | '.join(metrics)} |", f"|{'---:|' * len(metrics)}"]
-    lines += [f"| {' | '.join(f'{results[metric]:.2f}' for metric in metrics)} |", ""]
-    lines += ["WA: share of correct utterances; UA: mean of the emotions' recalls; percent.", ""]
-    lines += ["| emotion | recall |", "|---|---:|"]
-    lines += [
-        f"| {label} | {'' if recall is None else f'{recall:.2f}'} |"
-        for label, recall in results.get("recall", {}).items()
-    ]
-    lines += ["", "## Training data", ""]
-    for one in known:
-        count = f"{len(one['utterances'])} utterances of {len(one['speakers'])} speakers"
-        lines += [
-            f"- {titled(one['corpus'])}: {count} (`trained_on.json` holds hashes of their ids)"
-        ]
-    if not mini:
-        lines += ["", f"Licence of the recordings: {licence}. Whether a model trained on them may"]
-        lines += ["be used for other ends is for their owners to say."]
-    lines += [""]
-    lines += ["## Intended use and limits", ""]
-    lines += ["For research on speech emotion. The emotions are as actors performed them or raters"]
-    lines += [
-        "heard them in that corpus; another language, microphone or situation is another task."
-    ]
-    lines += ["It does not tell what a person feels, and is not meant for decisions about people."]
-    method = next((p for k, p in PAPERS.items() if results["experiment"].startswith(k)), "")
-    lines += ["", "## Citation", ""]
-    lines += [f"- {line}" for line in (method, citation) if line]
-    lines += ["- Ravanelli et al. 2024, Open-Source Conversational AI with SpeechBrain 1.0", ""]
-    return "\n".join(lines)
+    template = Path(__file__).with_name("templates") / "card.md"
+    card = ModelCard.from_template(
+        data,
+        str(template),
+        name=name,
+        repo=repo,
+        results=results,
+        labels=tree["labels"],
+        title=title,
+        trial=TRIAL if mini else "",
+        metrics={metric: results[metric] for metric in metrics},
+        known=[(titled(one["corpus"]), one) for one in known],
+        licence="" if mini else licence,
+        citations=[line for line in (method_of(results["experiment"]), citation) if line],
+    )
+    return f"{card}\n"
+
+
+def method_of(experiment: str) -> str:
+    """The paper whose method an experiment is."""
+    return next((paper for names, paper in PAPERS.items() if experiment.startswith(names)), "")
 
 
 def about(folder: Path) -> str:

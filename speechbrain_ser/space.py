@@ -8,34 +8,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import SpaceCardData
+import jinja2
+from huggingface_hub import ModelCard, SpaceCardData
 
 from speechbrain_ser import best, card
 from speechbrain_ser.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-APP = '''"""The page of speechbrain-ser, as a Hub Space; `python app.py` shows it here, too."""
-
-import os
-from pathlib import Path
-
-from speechbrain_ser import recordings
-
-MODELS = {models}
-
-if __name__ == "__main__":
-    os.chdir(Path(__file__).parent)
-    with recordings.folder():
-        from speechbrain_ser import demo  # late: gradio reads where recordings go
-
-        demo.serve(MODELS, device={device!r})
-'''
-TEXT = """
-Record or drop a file, and see what emotions a model of speechbrain-ser hears in it.
-
-A label is an estimate; it does not tell what a person feels. The corpora on which a model was
-trained have licences of their own, which may forbid commercial use.
-"""
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[str]:
@@ -70,8 +50,9 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
             left_out += [
                 f"{source}/{file}" for file in card.copy(Path(source), temporary / places[name])
             ]
-    lines = "".join(f"    {name!r}: {place!r},\n" for name, place in places.items())
-    (temporary / "app.py").write_text(APP.format(models=f"{{\n{lines}}}", device=device))
+    quoted = {repr(name): repr(place) for name, place in places.items()}
+    app = jinja2.Template((TEMPLATES / "app.py.txt").read_text(), keep_trailing_newline=True)
+    (temporary / "app.py").write_text(app.render(models=quoted, device=repr(device)))
     wanted = _of_setup("install_requires")
     if any("Egemaps" in (best.find(m) / best.HYPERPARAMS).read_text() for m in models.values()):
         wanted += _of_setup("egemaps")
@@ -85,7 +66,8 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
         license="apache-2.0",
         models=[place for name, place in places.items() if place == models[name]] or None,
     )
-    (temporary / "README.md").write_text(f"---\n{facts.to_yaml().strip()}\n---\n{TEXT}")
+    page = ModelCard.from_template(facts, str(TEMPLATES / "space.md"))
+    (temporary / "README.md").write_text(f"{page}\n")
     os.replace(temporary, folder)
     return left_out
 
