@@ -18,7 +18,7 @@ import soundfile
 from tqdm import tqdm
 
 from speechbrain_ser import output
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.output import printable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 COLUMNS = ("file", "start", "end", "label")
 
 
+@program("speechbrain_ser")
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m speechbrain_ser",
@@ -49,25 +50,17 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     from speechbrain_ser import EmotionRecognizer  # late: it takes seconds, and --help none
 
-    try:
-        paths = list(files_of(options.files))
-        recognizer = EmotionRecognizer.from_hparams(
-            options.model, run_opts={"device": options.device}
-        )
-        form = as_json if options.json else as_csv if options.csv else as_table
-        show, bad = form(recognizer.hparams.labels), 0
-        for path, result in results(recognizer, paths, options):
-            if isinstance(result, InputError):
-                tqdm.write(f"speechbrain_ser: {result}", file=sys.stderr)
-                bad += 1
-                continue
-            for emotion in result:
-                show(path, emotion)
-    except InputError as error:
-        print(f"speechbrain_ser: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    paths = list(files_of(options.files))
+    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts={"device": options.device})
+    form = as_json if options.json else as_csv if options.csv else as_table
+    show, bad = form(recognizer.hparams.labels), 0
+    for path, result in results(recognizer, paths, options):
+        if isinstance(result, InputError):
+            tqdm.write(f"speechbrain_ser: {result}", file=sys.stderr)
+            bad += 1
+            continue
+        for emotion in result:
+            show(path, emotion)
     if bad:
         print(f"{bad} of {len(paths)} files could not be classified, see above", file=sys.stderr)
     return int(bool(bad))

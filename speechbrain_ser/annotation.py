@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speechbrain_ser import best, onnx
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import write_atomically
+from speechbrain_ser.files import read_json, write_atomically
 from speechbrain_ser.inference import EmotionRecognizer
 from speechbrain_ser.output import printable
 
@@ -44,7 +44,7 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
         "shard_size": shard_size,
     }
     if (folder / SETTINGS).is_file():
-        there = json.loads((folder / SETTINGS).read_text())
+        there = read_json(folder / SETTINGS, "delete that folder and annotate again")
         if other := [name for name, value in settings.items() if there.get(name) != value]:
             raise InputError(
                 f"{folder} holds parts of another {' and '.join(other)}: name another --out, or "

@@ -15,7 +15,7 @@ from torch import nn
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import safety, seen
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import as_json
+from speechbrain_ser.files import as_json, settle
 from speechbrain_ser.models.encoder import Encoder
 
 HYPERPARAMS = "hyperparams.yaml"
@@ -48,10 +48,15 @@ def export(
     (temporary / TRAINED_ON).write_text(json.dumps(known))
     (temporary / RESULTS).write_text(as_json(results))
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    safetensors.torch.save_file(weights, temporary / WEIGHTS)
+    try:
+        safetensors.torch.save_file(weights, temporary / WEIGHTS)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{temporary / WEIGHTS} cannot be written ({error}): free space") from None
     shutil.copymode(
         temporary / HYPERPARAMS, temporary / WEIGHTS
     )  # it is written for its owner only
+    for path in temporary.iterdir():
+        settle(path)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
 

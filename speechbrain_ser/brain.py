@@ -226,8 +226,10 @@ class SerBrain(Loop):
         loggers.write_text(Path(self.hparams.output_folder, "train_log.txt"), history)
         if self.hparams.logger is not None:
             self.hparams.logger.epoch(row)
+        score = self.selection_score()
+        self.hparams.epochs.scores.append(score)
         self.checkpointer.save_and_keep_only(
-            meta={"epoch": epoch, "score": self.selection_score()},
+            meta={"epoch": epoch, "score": score},
             importance_keys=[importance],
             verbosity=logging.DEBUG,
         )
@@ -269,6 +271,12 @@ class SerBrain(Loop):
         best = self.checkpointer.find_checkpoint(importance_key=importance)
         if best is None:
             raise InputError(f"{self.hparams.output_folder} has no checkpoint to test: train first")
-        self.best_epoch = best.meta["epoch"]
-        with naming(best):
+        self.best_epoch, chosen = best.meta["epoch"], self.hparams.epochs.best_epoch
+        if self.best_epoch != (chosen or self.best_epoch):
+            raise InputError(
+                f"epoch {chosen} was the best, and its checkpoint is no more in "
+                f"{self.checkpointer.checkpoints_dir}: testing epoch {self.best_epoch} would give "
+                "another result; delete that folder, and the same command trains anew"
+            )
+        with naming(best.path):
             torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)

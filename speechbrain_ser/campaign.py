@@ -1,6 +1,5 @@
 """A plan's runs, executed: what is done is skipped, a failure stops only what needs it."""
 
-import json
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from speechbrain_ser.files import read_json
 from speechbrain_ser.plan import Job, Plan
 
 POLL = 0.2  # seconds
@@ -36,7 +36,7 @@ class Outcome:
 
 def scores(folder: Path) -> str:
     """WA and UA, or what else a run measured, in a few words."""
-    results = json.loads((folder / "results.json").read_text())
+    results = read_json(folder / "results.json")
     names = [name for name in results if name.startswith(("WA", "UA", "WER"))]
     return ", ".join(f"{name} {results[name]:.2f}" for name in names[:3])
 

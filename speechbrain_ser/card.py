@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from speechbrain_ser import best, report, seen
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import write_atomically
+from speechbrain_ser.files import read_json, write_atomically
 
 FILES = (best.HYPERPARAMS, best.WEIGHTS, best.TRAINED_ON, best.RESULTS)  # that leave the machine
 CORPORA = {  # name: (title, the licence of its recordings, the paper to cite)
@@ -77,7 +77,7 @@ def assemble(run: Path, folder: Path, repo: str | None) -> list[str]:
         raise InputError(f"{folder} is there already: name a new folder, or delete it")
     tree = best.description(run / "best")
     known = best.trained_on(run / "best")
-    results = json.loads((run / "results.json").read_text())
+    results = read_json(run / "results.json")
     if results["corpus"].removeprefix("mini-") not in CORPORA:
         if people := [
             label for one in known for label in seen.among(tree["labels"], one, "speakers")

@@ -40,6 +40,7 @@ class EarlyStop(EpochCounter):
         self.rises = 0
         self.seconds = 0.0  # of training and validation, over all of a resumed run's sessions
         self.history: list[dict] = []
+        self.scores: list[float] = []  # by which checkpoints are chosen, of epoch 1, 2, ...
 
     def update(self, epoch: int, loss: float) -> None:
         """Take the validation loss of an epoch (1-based)."""
@@ -57,7 +58,7 @@ class EarlyStop(EpochCounter):
     @mark_as_saver
     def _save(self, path):
         state = {"epoch": self.current, "best": self.best, "rises": self.rises}
-        state |= {"seconds": self.seconds, "history": self.history}
+        state |= {"seconds": self.seconds, "history": self.history, "scores": self.scores}
         Path(path).write_text(json.dumps(state))
 
     @mark_as_loader
@@ -66,10 +67,19 @@ class EarlyStop(EpochCounter):
         self.current = state["epoch"]
         self.best, self.rises = state["best"], state["rises"]
         self.seconds, self.history = state["seconds"], state["history"]
+        self.scores = state["scores"]
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the highest score, of equal ones the later; 0 without any."""
+        return max(range(1, len(self.scores) + 1), key=lambda e: (self.scores[e - 1], e), default=0)
 
 
 class AtomicCheckpointer(Checkpointer):
-    """A checkpoint is written aside and renamed when whole: kill -9 leaves no half of one."""
+    """A checkpoint is written aside and renamed when whole: kill -9 leaves no half of one.
+
+    Checkpoints are as recent as their epoch, whatever the clock says.
+    """
 
     def save_checkpoint(self, meta, end_of_epoch=True, name=None, verbosity=logging.INFO):
         whole = self.checkpoints_dir
@@ -80,24 +90,44 @@ class AtomicCheckpointer(Checkpointer):
             name = name or f"epoch{meta['epoch']:04d}"
             saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
             if saved is not None:  # the first process saves
-                saved.path.replace(whole / saved.path.name)
+                place = whole / saved.path.name
+                if place.exists():  # of a run that was killed after saving it
+                    place.replace(self.checkpoints_dir / "replaced")
+                saved.path.replace(place)
             parallel.wait()
+        except RuntimeError as error:  # what torch.save says of a full disk
+            if "writ" not in str(error):
+                raise
+            raise InputError(
+                f"a checkpoint cannot be written to {whole} ({str(error).splitlines()[0][:150]}): "
+                "free some space, and the same command goes on"
+            ) from error
         finally:
             self.checkpoints_dir = whole
 
+    def list_checkpoints(self):
+        listed = []
+        for folder in self._list_checkpoint_dirs():
+            with naming(folder):
+                (found,) = self._construct_checkpoint_objects([folder])
+                importance(found)  # it has a score
+                meta = found.meta | {"unixtime": found.meta["epoch"]}  # SpeechBrain sorts by it
+                listed.append(found._replace(meta=meta))
+        return listed
+
     def load_checkpoint(self, checkpoint):
-        with naming(checkpoint):
+        with naming(checkpoint.path):
             super().load_checkpoint(checkpoint)
 
 
 @contextlib.contextmanager
-def naming(checkpoint):
-    """InputError with the checkpoint's name, where loading it fails."""
+def naming(folder: Path):
+    """InputError with the checkpoint's folder, where loading it fails."""
     try:
         yield
     except Exception as error:  # a damaged file fails in as many ways as there are formats
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{checkpoint.path} is damaged ({reason}): delete that folder, and the same "
-            "command goes on from the checkpoint before it"
+            f"{folder} is damaged ({reason}): delete that folder, and the same command goes on "
+            "from the checkpoint before it"
         ) from error

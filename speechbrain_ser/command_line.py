@@ -11,6 +11,7 @@ import speechbrain as sb
 from ruamel.yaml.comments import CommentedMap
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser import schema
 from speechbrain_ser.corpora import mini
 from speechbrain_ser.errors import InputError
 
@@ -37,6 +38,7 @@ class Command(NamedTuple):
 
 def parse(script: Path, arguments: Sequence[str]) -> Command:
     """Read the arguments of a recipe's script; InputError for what cannot be one."""
+    refuse_strays(arguments)
     hparams_file, run_opts, given = sb.parse_arguments(list(arguments))
     path = find_yaml(hparams_file, script)
     overrides = hp.command_line(given)
@@ -46,6 +48,39 @@ def parse(script: Path, arguments: Sequence[str]) -> Command:
     tree = read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
     return Command(path, tree, overrides, run_opts, passed)
+
+
+def check(settings: Mapping, path: Path, overrides: Mapping) -> None:
+    """Raise InputError for a setting that is not of the type of its yaml's, or out of its range."""
+    corpus = overrides.get("corpus")
+    name = corpus.get("name") if isinstance(corpus, Mapping) else corpus
+    schema.check(hp.plain(settings), hp.plain(hp.resolve(hp.read(path, name), path)))
+
+
+def refuse_strays(arguments: Sequence[str]) -> None:
+    """Raise InputError for a word without a name, or a name without a value.
+
+    SpeechBrain's parser would put the first aside, and take the next name for the second's value.
+    """
+    actions = sb.utils.run_opts.RunOptions._create_parser()._actions
+    flags = {name for action in actions if action.nargs == 0 for name in action.option_strings}
+    several = ("--jit_module_keys", "--compile_module_keys")
+    words = list(arguments)
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        named = before.startswith("--") and "=" not in before
+        is_flag = named and any(flag.startswith(before) for flag in flags)
+        if word.startswith("--"):
+            if named and not is_flag and before not in several:
+                raise InputError(f"{before} has no value: give {before} VALUE")
+        elif position and (not named or is_flag) and not {*several} & set(words[:position]):
+            raise InputError(
+                f"{word!r} belongs to no setting: give --SETTING {word}, and quote a value that "
+                "holds blanks"
+            )
+    last = words[-1] if words else ""
+    if last.startswith("--") and "=" not in last and not any(f.startswith(last) for f in flags):
+        raise InputError(f"{last} has no value: give {last} VALUE")
 
 
 def find_yaml(name: str, script: Path) -> Path:
@@ -69,6 +104,8 @@ def read(path: Path, overrides: Mapping) -> CommentedMap:
     tree = hp.read(path, overrides.get("corpus"))
     corpus = hp.corpus_stem(tree)
     given = overrides.get("data_folder")
+    if not isinstance(overrides.get("mini", False), bool):
+        raise InputError(f"mini is {overrides['mini']!r}: use True or False")
     if overrides.get("mini") and given:
         raise InputError("--mini True makes its own speech: leave out --data_folder, or --mini")
     data_folder = given or os.environ.get(f"SER_{corpus.upper()}")

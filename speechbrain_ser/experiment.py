@@ -9,14 +9,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import filelock
+import ruamel.yaml
 import speechbrain as sb
 
-from speechbrain_ser import best, command_line, data, parallel, phases, report, schedules, splits
+from speechbrain_ser import (
+    best,
+    command_line,
+    data,
+    parallel,
+    phases,
+    report,
+    schedules,
+    splits,
+)
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop
-from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import write_atomically
+from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.files import read_json, write_atomically
 
 logger = logging.getLogger("speechbrain_ser")
 FREE = ("workers", "logger")  # settings that change no number: a run may go on with others
@@ -33,17 +43,17 @@ def run(brain_class: type[SerBrain]) -> None:
         console.setLevel(logging.WARNING)  # torchrun's first process speaks for all
     console.addFilter(lambda r: r.name.startswith("speechbrain_ser") or "WARN" in r.levelname)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
-    try:
+    parallel.end_with_parent()
+
+    @program(script.name)
+    def main() -> None:
         if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
             print(command_line.help_text(script))
         else:
             run_once(brain_class, script, sys.argv[1:])
-    except InputError as error:
-        print(f"{script.name}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"\n{script.name}: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+
+    if status := main():
+        sys.exit(status)
 
 
 def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
@@ -53,6 +63,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
         shutil.rmtree(tree["output_folder"], ignore_errors=True)
     settings = hp.resolve(tree, path)
+    command_line.check(settings, path, overrides)
     parallel.begin(run_opts)
     refuse_alone_only(settings)
     tree["phases"] = settings["phases"] = brain_class.phases(settings)
@@ -130,8 +141,6 @@ def fit_and_test(
     if hparams["batching"] == "bucketed":
         seconds = [entry["duration"] for entry in parts["train"].values()]
         batches = data.BucketedBatches(batches, seconds)
-    elif hparams["batching"] != "published":
-        raise InputError(f"batching is {hparams['batching']!r}: use published or bucketed")
     brain.shares = batches = parallel.SharedBatches(batches)
     if hparams["augment"] is not None:
         batches = data.TwoViews(batches)
@@ -192,7 +201,7 @@ def read_manifest(folder: Path, settings: Mapping, corpus: Mapping) -> dict:
     """The manifest that the run in this folder began with, else a new one."""
     path = folder / "manifest.json"
     if has_begun(folder) and path.is_file():
-        return json.loads(path.read_text())
+        return read_json(path)
     return prepare(settings, corpus)
 
 
@@ -224,10 +233,8 @@ def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
     """
     path = folder / best.HYPERPARAMS
     if path.is_file() and has_begun(folder):
-        there, here = hp.plain(hp.load_tree(path.read_text())), hp.plain(settings)
-        for key in FREE:
-            there.pop(key, None), here.pop(key, None)
-        if lines := hp.differences(there, here):
+        there = placeless(read_settings(path))
+        if lines := hp.differences(there, placeless(hp.plain(settings))):
             raise InputError(
                 f"{folder} holds a run with other settings ({'; '.join(lines)}): give this run "
                 "a --variant NAME of its own, or delete that folder"
@@ -238,6 +245,33 @@ def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise InputError(f"another process is running in {folder}: wait for it to end") from None
-    if not has_begun(folder):
-        write_atomically(path, hp.dump(settings))
+    text = hp.dump(settings)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
     return lock
+
+
+def read_settings(path: Path) -> dict:
+    """The settings of a run's folder, plain; InputError if they cannot be read."""
+    try:
+        return hp.plain(hp.load_tree(path.read_text(encoding="utf-8")))
+    except (ruamel.yaml.YAMLError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"{path} is damaged ({reason}): delete that run's folder and run it again"
+        ) from None
+
+
+def placeless(settings: Mapping) -> dict:
+    """Plain settings without what changes no number: where the results lie, and what is FREE."""
+    results = str(settings.get("results", ""))
+
+    def moved(node):
+        if isinstance(node, dict):
+            return {key: moved(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [moved(value) for value in node]
+        inside = isinstance(node, str) and (node == results or node.startswith(f"{results}/"))
+        return f"<results>{node[len(results) :]}" if inside else node
+
+    return {key: moved(value) for key, value in settings.items() if key not in FREE}

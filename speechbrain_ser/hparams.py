@@ -185,7 +185,12 @@ def build(tree: Mapping) -> dict:
     """
     try:
         return hyperpyyaml.load_hyperpyyaml(dump(tree))
-    except TypeError as error:
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, ImportError, LookupError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"the yaml does not fit its classes ({reason})") from error
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"the yaml does not fit its classes: {error}") from error
 
 

@@ -8,6 +8,8 @@ utterances are dealt out, and what was recorded is gathered before it is scored.
 import contextlib
 import datetime
 import os
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -133,3 +135,24 @@ class SharedBatches(Sampler):
         """
         whole = self.sizes[step - 1]
         return len(range(rank(), whole, size())) * size() / whole
+
+
+PARENT = "SER_PARENT"  # in the environment of a child: the process without which it ends
+
+
+def with_parent(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a recipe that this process starts, and that ends when this one is gone."""
+    return {**environment, PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """End this process within a second of its parent's end, kill -9 included, if it has one."""
+    parent = int(os.environ.pop(PARENT, 0))
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(130)
+
+    if parent and hasattr(os, "getppid"):
+        threading.Thread(target=watch, daemon=True).start()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import nn
 
-from speechbrain_ser import best, seen, splits
+from speechbrain_ser import best, parallel, seen, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
@@ -47,7 +47,9 @@ def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script:
     for name, words in missing.items():
         logger.info("\n== earlier phase %s: python %s", name, shlex.join(words))
         alone = {k: v for k, v in os.environ.items() if k not in TORCHRUN}
-        status = subprocess.run([sys.executable, *words], env=alone).returncode
+        status = subprocess.run(
+            [sys.executable, *words], env=parallel.with_parent(alone)
+        ).returncode
         if status != 0:
             raise InputError(f"the earlier phase {name} failed with status {status}, see above")
     return {name: best.checked(phase["best"]) for name, phase in wanted.items()}

@@ -1,6 +1,5 @@
 """What a run leaves: results.json, predictions.csv and figures, and how they are shown."""
 
-import json
 import math
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import torch
 from speechbrain_ser import output, safety, splits
 from speechbrain_ser.brain import SerBrain
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import as_json, write_atomically
+from speechbrain_ser.files import as_json, read_json, write_atomically
 
 COLUMNS = ("id", "target", "prediction")  # of predictions.csv, before a probability per label
 COMPLETE = ".complete"  # written last: all else is there
@@ -61,6 +60,7 @@ def write(
         "epochs": hparams.epochs.current,
         "best_epoch": brain.best_epoch,
         "seconds": round(hparams.epochs.seconds, 1),
+        "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in parameters),
         "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         "megabytes": round(sum(t.numel() * t.element_size() for t in state.values()) / 1e6, 1),
@@ -122,7 +122,7 @@ def commit() -> str:
 
 def show(folder: Path) -> None:
     """Print a finished run's table and where its files lie."""
-    results = json.loads((folder / "results.json").read_text())
+    results = read_json(folder / "results.json")
     columns = ["corpus", "fold", "seed", "epochs", "WA", "UA", "F1", "UA_gender", "UA_style", "WER"]
     columns = [column for column in columns if column in results]
     cells = [f"{v:.2f}" if isinstance(v := results[c], float) else str(v) for c in columns]

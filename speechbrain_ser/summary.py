@@ -1,6 +1,5 @@
 """Runs of one experiment, over folds and seeds: their means, spread and bootstrap interval."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from speechbrain_ser import metrics, output, report
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import read_json
 
 FEWEST = 4  # speakers that an interval takes
 MEANS = ("UA_gender", "WER", "WA_oracle", "UA_oracle")  # what else some runs measure
@@ -26,7 +26,7 @@ def runs_of(folder: Path, corpus: str | None = None) -> list[dict]:
 def runs_in(folders: Iterable[Path]) -> list[dict]:
     """The results of those of the run folders that are complete, by seed and fold."""
     found = [
-        json.loads((folder / "results.json").read_text()) | {"folder": folder}
+        read_json(folder / "results.json") | {"folder": folder}
         for folder in folders
         if report.is_complete(folder)
     ]
@@ -81,7 +81,7 @@ def predictions_of(runs: Sequence[dict]) -> Predictions | None:
     speakers: dict[str, str] = {}
     for run in runs:
         own = by_seed.setdefault(run["seed"], {})
-        manifest = json.loads((run["folder"] / "manifest.json").read_text())
+        manifest = read_json(run["folder"] / "manifest.json")
         for row in output.read_csv(run["folder"] / "predictions.csv"):
             if row["id"] in own:
                 raise InputError(

@@ -1,8 +1,10 @@
 """Training: stopping, choosing and keeping epochs, accumulated steps, clipping, learning rate."""
 
 import functools
+import itertools
 import math
 import random
+import shutil
 from unittest import mock
 
 import numpy as np
@@ -162,6 +164,33 @@ def test_a_crash_while_saving_leaves_the_old_checkpoints_only(tmp_path):
     save(checkpointer, 3, 9.0)
     assert kept(checkpointer) == [3]
     assert not list(tmp_path.glob("incomplete/*")), "the half is gone"
+
+
+def test_a_clock_that_steps_back_changes_nothing(tmp_path, monkeypatch):
+    """Checkpoints are as recent as their epoch, and one that a kill left behind is replaced."""
+    clock = itertools.count(5e9, -1000)
+    monkeypatch.setattr("speechbrain.utils.checkpoints.time.time", lambda: next(clock))
+    checkpointer = AtomicCheckpointer(tmp_path, {"model": weights(0), "epochs": EarlyStop(9)})
+    save(checkpointer, 1, 9.0)
+    save(checkpointer, 2, 5.0)
+    save(checkpointer, 3, 5.0)
+    assert kept(checkpointer) == [1, 3], "the best, and the latest by its epoch"
+    assert checkpointer.recover_if_possible().meta["epoch"] == 3
+    checkpointer.save_checkpoint({"epoch": 4, "score": 1.0})  # killed before the others went
+    save(checkpointer, 4, 7.0)
+    assert kept(checkpointer) == [1, 4]
+    assert checkpointer.recover_if_possible().meta == pytest.approx(
+        {"epoch": 4, "score": 7.0, "unixtime": 4, "end-of-epoch": True}
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"score: 5\n", b"epoch: [", b"\xff", b"epoch: 1\n"])
+def test_a_checkpoint_without_its_facts_is_named(tmp_path, content):
+    checkpointer = AtomicCheckpointer(tmp_path, {"model": weights(0)})
+    save(checkpointer, 1, 5.0)
+    (tmp_path / "CKPT+epoch0001" / "CKPT.yaml").write_bytes(content)
+    with pytest.raises(InputError, match="CKPT.epoch0001 is damaged.*delete that folder"):
+        checkpointer.recover_if_possible()
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
@@ -473,6 +502,13 @@ def test_a_damaged_best_checkpoint_is_named(train):
     best = brain.checkpointer.find_checkpoint(importance_key=importance)
     best.paramfiles["model"].write_bytes(b"half of it")
     with pytest.raises(InputError, match="CKPT.epoch0001"):
+        brain.evaluate(brain.test)
+
+
+def test_a_best_checkpoint_that_is_gone_is_no_reason_to_test_another(train):
+    brain = train(epochs=3, scores=[1.0, 9.0, 2.0])
+    shutil.rmtree(brain.checkpointer.find_checkpoint(importance_key=importance).path)
+    with pytest.raises(InputError, match="epoch 2 was the best.*testing epoch 3 would"):
         brain.evaluate(brain.test)
 
 

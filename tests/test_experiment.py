@@ -20,7 +20,7 @@ from conftest import RECIPES, ROOT, TINY, YAMLS, run, script_of, tiny
 
 from speechbrain_ser import EmotionRecognizer, best, report, seen, splits
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 
 EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
 FUSION = RECIPES / "IEMOCAP/hparams/fusion.yaml"
@@ -134,6 +134,90 @@ def test_killed_at_any_moment_the_numbers_equal_the_uninterrupted_run(yaml, epoc
     left, right = (json.loads((f / "results.json").read_text()) for f in (folder, other))
     measured = {"seconds": 0, "peak_gigabytes": 0}
     assert left | measured == right | measured
+    assert left["threads"] >= 1
+
+
+CHILD = """
+import os, sys, time
+from speechbrain_ser import parallel
+parallel.end_with_parent()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import os, subprocess, sys
+from speechbrain_ser import parallel
+subprocess.run([sys.executable, "-c", sys.argv[1]], env=parallel.with_parent(os.environ))
+"""
+
+
+def test_a_phase_ends_with_the_run_that_started_it():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = int(parent.stdout.readline())
+    parent.kill()
+    assert parent.wait() == -signal.SIGKILL
+    assert parent.stdout.read() == "", "the pipe closes when the child, too, has ended"
+    with pytest.raises(ProcessLookupError):
+        for _ in range(1000):
+            os.kill(child, 0)
+            time.sleep(0.01)
+
+
+def test_results_that_were_moved_go_on(tmp_path, capsys):
+    words = tiny(EMOTION, tmp_path / "here", "--max_epochs", "1")
+    run(EMOTION, words)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    capsys.readouterr()
+    run(EMOTION, tiny(EMOTION, tmp_path / "there", "--max_epochs", "1"))
+    kept = (tmp_path / "there/emotion/fold1/1000/hyperparams.yaml").read_text()
+    assert str(tmp_path / "there") in kept and str(tmp_path / "here") not in kept
+    with pytest.raises(InputError, match="max_epochs: 1 there, 2 here"):
+        run(EMOTION, tiny(EMOTION, tmp_path / "there", "--max_epochs", "2"))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "results.json", "hyperparams.yaml"])
+@pytest.mark.parametrize("content", ["", "{", "[1"])
+def test_a_damaged_file_of_a_run_is_a_sentence(runs, tmp_path, name, content):
+    folder = tmp_path / "emotion/fold1/1000"
+    shutil.copytree(runs / "emotion/fold1/1000", folder)
+    settings = folder / "hyperparams.yaml"
+    settings.write_text(settings.read_text().replace(str(runs), str(tmp_path)))
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=f"{name} (is damaged|holds)|other settings"):
+        run(EMOTION, tiny(EMOTION, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (OSError(28, "No space left on device", "/disk/a"), 2, "No space left on device (/disk/a)"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "Permission denied (/x); ask for the"),
+        (InputError("a sentence"), 2, "a sentence"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_program_ends_in_a_sentence(error, status, told, capsys):
+    @program("name")
+    def main():
+        raise error
+
+    assert main() == status
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("name: ") and told in said and "\n" not in said
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    @program("name")
+    def main():
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        main()
 
 
 def test_other_settings_in_the_same_folder_are_refused_with_the_difference(runs):

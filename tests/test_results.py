@@ -21,6 +21,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.losses import ArcFace
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
+from speechbrain_ser.rows import name_of
 
 summarize = tool("summarize")
 FILES = sorted(RECIPES.glob("*/RESULTS.csv"))
@@ -120,7 +121,8 @@ def test_the_readme_shows_the_rows(path):
         shown = blocks[row["paper"]]
         cells = [row[column] for column in ("row", "paper_WA", "paper_UA", "WA", "UA", "note")]
         assert any(all(f" {cell} |" in line for cell in cells) for line in shown), row
-        command = f"python {row['script']} {row['hparams']} {row['overrides']}".strip()
+        paper, table, _ = name_of(row).split("/")
+        command = f"`python tools/reproduce.py {paper} --table {table}`"
         assert command in shown, row
     shown = [line for block in blocks.values() for line in block]
     tables = [line for line in shown if line.startswith("| ") and "---" not in line]

@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from speechbrain_ser import annotation, launchers
 from speechbrain_ser.__main__ import files_of
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 
 
+@program("annotate.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -39,23 +40,16 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="ray: models at a time")
     options = parser.parse_args(words)
     began = time.monotonic()
-    try:
-        paths = listed(options.collection)
-        missing = annotation.begin(options.out, options.model, paths, options.shard_size)
-        print(f"{len(paths)} files; {len(missing)} parts to do in {options.out}")
-        work = on_ray if options.launcher == "ray" else here
-        files = bad = 0
-        bar = tqdm(total=len(missing), unit="part", disable=None)
-        for done in work(missing, options):
-            files, bad = files + done["files"], bad + done["bad"]
-            bar.update()
-        bar.close()
-    except InputError as error:
-        print(f"annotate.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nannotate.py: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    paths = listed(options.collection)
+    missing = annotation.begin(options.out, options.model, paths, options.shard_size)
+    print(f"{len(paths)} files; {len(missing)} parts to do in {options.out}")
+    work = on_ray if options.launcher == "ray" else here
+    files = bad = 0
+    bar = tqdm(total=len(missing), unit="part", disable=None)
+    for done in work(missing, options):
+        files, bad = files + done["files"], bad + done["bad"]
+        bar.update()
+    bar.close()
     seconds = time.monotonic() - began
     print(
         f"{files} files in {seconds:.0f} s, {files / seconds:.1f} per second; {bad} of them are bad"

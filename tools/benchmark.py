@@ -14,7 +14,7 @@ import time
 
 from benchmarks import inference, latency, memory, probe, training
 
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import program
 
 BENCHMARKS = {
     "training": training,
@@ -65,14 +65,11 @@ def run_all(options: argparse.Namespace) -> None:
     print(f"\nAll of them took {time.perf_counter() - began:.0f} s.")
 
 
-def main(words: list[str] | None = None) -> None:
+@program("benchmark.py")
+def main(words: list[str] | None = None) -> int | None:
     options = parser().parse_args(words)
-    try:
-        options.run(options)
-    except InputError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    options.run(options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

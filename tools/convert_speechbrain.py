@@ -23,12 +23,13 @@ from transformers import AutoConfig, AutoFeatureExtractor
 
 from speechbrain_ser import best, safety
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 
 FILES = ("hyperparams.yaml", "wav2vec2.ckpt", "model.ckpt", "label_encoder.txt")
 NAMES = {"neu": "neutral", "ang": "angry", "hap": "happy", "sad": "sad", "exc": "excited"}
 
 
+@program("convert_speechbrain.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,11 +38,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="where the model folder is written")
     parser.add_argument("--encoder", help="a folder or Hub id with the encoder's configs")
     options = parser.parse_args(words)
-    try:
-        convert(found(options.source), options.folder, options.encoder)
-    except InputError as error:
-        print(f"convert_speechbrain.py: {error}", file=sys.stderr)
-        return 2
+    convert(found(options.source), options.folder, options.encoder)
     print(f"model: {options.folder}")
     return 0
 

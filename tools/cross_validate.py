@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 
 from speechbrain_ser import campaign, launchers, plan, rows, summary
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 
 
+@program("cross_validate.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         usage="%(prog)s SCRIPT YAML [--setting VALUE ...] [options]",
@@ -33,24 +34,17 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seeds", help="numbers: 1,2,3; the yaml's own by default")
     launchers.add_options(parser)
     options, rest = parser.parse_known_args(words)
-    try:
-        if options.row:
-            name, row = rows.find(options.row)
-            print(f"{name}: {shlex.join(['python', *rows.command(row)])}")
-            rest = [*rows.command(row), *rest]
-        if len(rest) < 2 or rest[0].startswith("-"):
-            raise InputError("give a recipe's SCRIPT and YAML first, or --row; --help shows how")
-        folds = None if options.folds == "all" else numbers(options.folds, "--folds")
-        seeds = numbers(options.seeds, "--seeds") if options.seeds else None
-        runs: plan.Plan = {}
-        own = plan.cross_validation([*rest, "--noprogressbar"], folds, seeds, runs)
-        return execute(runs, own, options)
-    except InputError as error:
-        print(f"cross_validate.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ncross_validate.py: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    if options.row:
+        name, row = rows.find(options.row)
+        print(f"{name}: {shlex.join(['python', *rows.command(row)])}")
+        rest = [*rows.command(row), *rest]
+    if len(rest) < 2 or rest[0].startswith("-"):
+        raise InputError("give a recipe's SCRIPT and YAML first, or --row; --help shows how")
+    folds = None if options.folds == "all" else numbers(options.folds, "--folds")
+    seeds = numbers(options.seeds, "--seeds") if options.seeds else None
+    runs: plan.Plan = {}
+    own = plan.cross_validation([*rest, "--noprogressbar"], folds, seeds, runs)
+    return execute(runs, own, options)
 
 
 def execute(runs: plan.Plan, own: list[Path], options: argparse.Namespace) -> int:

@@ -19,11 +19,12 @@ from pathlib import Path
 import torch
 
 from speechbrain_ser import best, recordings, seen, space
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 
 RESULTS = "results"
 
 
+@program("demo.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,22 +38,16 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--space", type=Path, metavar="DIR", help="write a Hub Space's folder")
     options = parser.parse_args(words)
-    try:
-        models = find(options.models)
-        if options.space:
-            if left_out := space.write(models, options.space, options.device):
-                print(f"left out: {', '.join(left_out)}")
-            print(f"it is ready: hf upload user/name {options.space} --repo-type space")
-            return 0
-        if options.device != "cpu" and not torch.cuda.is_available():
-            raise InputError("this machine has no CUDA device: use --device cpu")
-        with recordings.folder():
-            page().serve(models, options.device, options.host, options.port, options.name)
-    except InputError as error:
-        print(f"demo.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    models = find(options.models)
+    if options.space:
+        if left_out := space.write(models, options.space, options.device):
+            print(f"left out: {', '.join(left_out)}")
+        print(f"it is ready: hf upload user/name {options.space} --repo-type space")
+        return 0
+    if options.device != "cpu" and not torch.cuda.is_available():
+        raise InputError("this machine has no CUDA device: use --device cpu")
+    with recordings.folder():
+        page().serve(models, options.device, options.host, options.port, options.name)
     return 0
 
 

@@ -12,7 +12,6 @@ classified too: what int8 costs in accuracy, and what it saves in time.
 
 import argparse
 import importlib.util
-import json
 import logging
 import os
 import shutil
@@ -28,7 +27,8 @@ from tqdm import tqdm
 
 from speechbrain_ser import EmotionRecognizer, best, metrics, output
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.files import read_json
 from speechbrain_ser.models.baseline import CnnLstm
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.frontends import PerUtterance
@@ -55,6 +55,7 @@ class Graph(nn.Module):
         return self.model.head.probs(self.model(speech, samples / speech.shape[1]))
 
 
+@program("export_onnx.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -88,9 +89,6 @@ def main(words: list[str] | None = None) -> int:
         if (run / "predictions.csv").is_file():
             print(compare(run, recognizer, temporary, options.files))
         os.replace(temporary, options.out)
-    except InputError as error:
-        print(f"export_onnx.py: {error}", file=sys.stderr)
-        return 2
     finally:
         logging.disable(logging.NOTSET)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -183,7 +181,7 @@ def check(model: nn.Module, network: OnnxNetwork, batches: int = 8) -> float:
 
 def compare(run: Path, recognizer: EmotionRecognizer, folder: Path, files: int | None) -> str:
     """A table: the run's test files by PyTorch, ONNX and int8."""
-    manifest = json.loads((run / "manifest.json").read_text())
+    manifest = read_json(run / "manifest.json")
     rows = output.read_csv(run / "predictions.csv")[:files]
     wavs = [manifest[row["id"]]["wav"] for row in rows]
     labels = recognizer.hparams.labels

@@ -7,14 +7,14 @@ FOLDER_confusion.png for each in --output_folder.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from speechbrain_ser import plots, report
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.files import read_json
 
 
 def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
@@ -23,7 +23,7 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
     Raises InputError where there is no complete run, or their labels or corpora differ.
     """
     runs = [
-        json.loads(path.read_text())
+        read_json(path)
         for path in sorted(folder.glob("fold*/*/results.json"))
         if report.is_complete(path.parent)
     ]
@@ -44,23 +44,20 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
     return counts, first["labels"], title
 
 
-def main(words: list[str] | None = None) -> None:
+@program("plot_confusion.py")
+def main(words: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a figure each")
     parser.add_argument("--output_folder", type=Path, default=Path("figures"), metavar="FOLDER")
     options = parser.parse_args(words)
-    try:
-        found = {folder: pooled(folder) for folder in options.folders}
-        for folder, (counts, labels, title) in found.items():
-            path = options.output_folder / f"{folder.name}_confusion.png"
-            plots.confusion_matrix(counts, labels, path, title)
-            print(path)
-    except InputError as error:
-        print(f"plot_confusion.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    found = {folder: pooled(folder) for folder in options.folders}
+    for folder, (counts, labels, title) in found.items():
+        path = options.output_folder / f"{folder.name}_confusion.png"
+        plots.confusion_matrix(counts, labels, path, title)
+        print(path)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -32,7 +32,6 @@ a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its sil
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -45,9 +44,9 @@ from tqdm import tqdm
 from speechbrain_ser import best, output, plots, safety, splits
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.corpora import mini
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.experiment import corpus_name
-from speechbrain_ser.files import as_json, write_atomically
+from speechbrain_ser.files import as_json, read_json, write_atomically
 
 FRAGMENTS = Path(__file__).parents[1] / "recipes" / "common"
 FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
@@ -106,7 +105,7 @@ def recordings(options: argparse.Namespace, parts: list[str]) -> tuple[str, dict
     if options.data_folder:  # the corpus has moved since the run
         manifest = safety.build(settings["corpus"]["prepare"], is_of_a_corpus)(options.data_folder)
     else:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = read_json(folder / "manifest.json")
     name = corpus_name(settings)
     if parts == ["all"]:
         return name, {"all": manifest}
@@ -253,13 +252,10 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def main(words: list[str] | None = None) -> None:
-    try:
-        plot(parser().parse_args(words))
-    except InputError as error:
-        print(f"plot_embeddings.py: {error}", file=sys.stderr)
-        sys.exit(2)
+@program("plot_embeddings.py")
+def main(words: list[str] | None = None) -> int | None:
+    plot(parser().parse_args(words))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,15 +8,14 @@ that training moved from 1; the mean of a seed's folds).
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from speechbrain_ser import output, plots, report
-from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import write_atomically
+from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.files import read_json, write_atomically
 
 
 def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]]]:
@@ -25,7 +24,7 @@ def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]
     Raises InputError where no complete run has weights, or their layers differ.
     """
     runs = [
-        json.loads(path.read_text())
+        read_json(path)
         for path in sorted(folder.rglob("results.json"))
         if report.is_complete(path.parent)
     ]
@@ -50,34 +49,30 @@ def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]
     return layers, by_seed
 
 
-def main(words: list[str] | None = None) -> None:
+@program("plot_layer_weights.py")
+def main(words: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a curve each")
     parser.add_argument("--output", default="layer_weights", help="PATH of PATH.png and PATH.csv")
     options = parser.parse_args(words)
-    try:
-        curves = {folder.name: weights_of(folder) for folder in options.folders}
-        layers = next(iter(curves.values()))[0]
-        shares = {
-            name: [seed["share"] for seed in by_seed.values()]
-            for name, (_, by_seed) in curves.items()
-        }
-        plots.layer_weights(layers, shares, f"{options.output}.png", "Weights of the layers")
-        rows = [
-            [name, seed, *row]
-            for name, (_, by_seed) in curves.items()
-            for seed, kinds in by_seed.items()
-            for row in zip(layers, kinds["share"].tolist(), kinds["raw"].tolist(), strict=True)
-        ]
-        table = output.as_csv(["curve", "seed", "layer", "weight", "raw"], rows)
-        write_atomically(Path(f"{options.output}.csv"), table)
-    except InputError as error:
-        print(f"plot_layer_weights.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    curves = {folder.name: weights_of(folder) for folder in options.folders}
+    layers = next(iter(curves.values()))[0]
+    shares = {
+        name: [seed["share"] for seed in by_seed.values()] for name, (_, by_seed) in curves.items()
+    }
+    plots.layer_weights(layers, shares, f"{options.output}.png", "Weights of the layers")
+    rows = [
+        [name, seed, *row]
+        for name, (_, by_seed) in curves.items()
+        for seed, kinds in by_seed.items()
+        for row in zip(layers, kinds["share"].tolist(), kinds["raw"].tolist(), strict=True)
+    ]
+    table = output.as_csv(["curve", "seed", "layer", "weight", "raw"], rows)
+    write_atomically(Path(f"{options.output}.csv"), table)
     print(f"{options.output}.png\n{options.output}.csv")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,6 @@ classified: their probabilities must be those of predictions.csv.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -19,11 +18,13 @@ import huggingface_hub
 from tqdm import tqdm
 
 from speechbrain_ser import EmotionRecognizer, card, output
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.files import read_json
 
 CLOSE = 1e-5  # of a probability
 
 
+@program("push_to_hub.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,24 +35,18 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--files", type=int, help="classify this many test files again, not all")
     options = parser.parse_args(words)
-    try:
-        if not options.repo and not options.export:
-            raise InputError("give --repo user/name to upload, or --export DIR to look first")
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = options.export or Path(temporary) / "model"
-            if left_out := card.assemble(options.run, folder, options.repo):
-                print(f"left out of {options.run / 'best'}: {', '.join(left_out)}")
-            count, most = check(options.run, folder, options.files)
-            print(
-                f"{count} test files classified again: probabilities differ by {most:.1e} at most"
-            )
-            if options.export:
-                print(f"the model as it would go up: {folder}")
-            if options.repo:
-                print(upload(folder, options.repo, options.private))
-    except InputError as error:
-        print(f"push_to_hub.py: {error}", file=sys.stderr)
-        return 2
+    if not options.repo and not options.export:
+        raise InputError("give --repo user/name to upload, or --export DIR to look first")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.export or Path(temporary) / "model"
+        if left_out := card.assemble(options.run, folder, options.repo):
+            print(f"left out of {options.run / 'best'}: {', '.join(left_out)}")
+        count, most = check(options.run, folder, options.files)
+        print(f"{count} test files classified again: probabilities differ by {most:.1e} at most")
+        if options.export:
+            print(f"the model as it would go up: {folder}")
+        if options.repo:
+            print(upload(folder, options.repo, options.private))
     return 0
 
 
@@ -60,7 +55,7 @@ def check(run: Path, folder: Path, files: int | None) -> tuple[int, float]:
 
     Raises InputError if a probability is another one, or the recordings are gone.
     """
-    manifest = json.loads((run / "manifest.json").read_text())
+    manifest = read_json(run / "manifest.json")
     rows = output.read_csv(run / "predictions.csv")[:files]
     recognizer = EmotionRecognizer.from_hparams(folder)
     labels = recognizer.hparams.labels

@@ -22,11 +22,12 @@ from cross_validate import numbers
 
 from speechbrain_ser import best, campaign, command_line, launchers, plan, rows, summary
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 
 SIZES = ("encoder", "dim", "batch_size", "lr", "passes", "updates_per_epoch", "max_epochs")
 
 
+@program("reproduce.py")
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         usage="%(prog)s [PAPER ...] [options] [--setting VALUE ...]",
@@ -51,18 +52,11 @@ def main(words: list[str] | None = None) -> int:
     papers = []
     while rest and not rest[0].startswith("-"):
         papers.append(rest.pop(0))
-    try:
-        chosen = choose(papers, options.table, options.row)
-        if options.list:
-            print(listing(chosen, rest, options.results))
-            return 0
-        return reproduce(chosen, rest, options)
-    except InputError as error:
-        print(f"reproduce.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nreproduce.py: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    chosen = choose(papers, options.table, options.row)
+    if options.list:
+        print(listing(chosen, rest, options.results))
+        return 0
+    return reproduce(chosen, rest, options)
 
 
 def choose(papers: list[str], table: str | None, names: list[str] | None) -> dict[str, dict]:

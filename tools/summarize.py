@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from speechbrain_ser import rows, summary
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import write_atomically
 
 BEGIN, END = "<!-- results: {} -->", "<!-- /results -->"
@@ -239,7 +239,8 @@ def compare(names: list[str], runs: Path) -> str:
     return "\n".join(lines)
 
 
-def main(words: list[str] | None = None) -> None:
+@program("summarize.py")
+def main(words: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -250,31 +251,27 @@ def main(words: list[str] | None = None) -> None:
         "--results", type=Path, default=Path("results"), help="--compare: the folder of the runs"
     )
     options = parser.parse_args(words)
-    try:
-        if options.compare:
-            print(compare(options.compare, options.results))
-            return
-        pages = {}
-        for results in rows.files():
-            if options.collect:
-                collect(results, options.collect)
-            readme = results.with_name("README.md")
-            pages[readme] = rewritten(readme, results)
-        main_page = rows.RECIPES.parent / "README.md"
-        pages[main_page] = with_measured(main_page.read_text(encoding="utf-8"))
-        for page, text in pages.items():
-            name = page.relative_to(rows.RECIPES.parent)
-            if text == page.read_text(encoding="utf-8"):
-                print(f"{name}: up to date")
-            elif options.check:
-                raise InputError(f"{page} is not what RESULTS.csv says: run this with no flag")
-            else:
-                write_atomically(page, text)
-                print(f"{name}: rewritten")
-    except InputError as error:
-        print(f"summarize.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    if options.compare:
+        print(compare(options.compare, options.results))
+        return
+    pages = {}
+    for results in rows.files():
+        if options.collect:
+            collect(results, options.collect)
+        readme = results.with_name("README.md")
+        pages[readme] = rewritten(readme, results)
+    main_page = rows.RECIPES.parent / "README.md"
+    pages[main_page] = with_measured(main_page.read_text(encoding="utf-8"))
+    for page, text in pages.items():
+        name = page.relative_to(rows.RECIPES.parent)
+        if text == page.read_text(encoding="utf-8"):
+            print(f"{name}: up to date")
+        elif options.check:
+            raise InputError(f"{page} is not what RESULTS.csv says: run this with no flag")
+        else:
+            write_atomically(page, text)
+            print(f"{name}: rewritten")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,7 +26,7 @@ RATINGS = {  # IEMOCAP's code: what its raters call it, utterances per speaker
     "sur": ("Surprise", 1),
     "dis": ("Disgust", 1),
 }
-LAUGHED = "Ses02F_impro01", 0  # dialog, turn: no word in its transcript
+LAUGHED = "Ses01F_impro02", 0  # dialog, turn: no word in its transcript
 NOT_WRITTEN = "Ses01F_impro01", 0  # no line of it in the transcript
 
 

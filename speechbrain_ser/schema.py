@@ -1,0 +1,147 @@
+"""What the settings of a run may be: types and ranges, checked before anything is built.
+
+A setting has the type of its default in the yaml; the tables below add ranges and choices by name,
+wherever the name stands, arguments of classes included. A value of a class (a tag) is the class'
+own affair.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from speechbrain_ser.errors import InputError
+
+MANY = 1_000_000_000
+WHOLE = {  # whole numbers: the least and the most
+    **dict.fromkeys(("batch_size", "test_batch_size", "grad_accumulation_factor"), (1, MANY)),
+    **dict.fromkeys(("fold", "n_folds", "blocks", "heads", "speaker_heads", "dim"), (1, MANY)),
+    **dict.fromkeys(("width", "attention_channels", "crop_frames", "max_k"), (1, MANY)),
+    **dict.fromkeys(("updates_per_epoch", "per_epoch", "passes", "sample_rate"), (1, MANY)),
+    **dict.fromkeys(("max_epochs", "patience", "grace", "updates", "workers"), (0, MANY)),
+    **dict.fromkeys(("skip_block", "expected", "expected_speakers", "size"), (0, MANY)),
+    "seed": (0, 2**32 - 1),
+}
+TINY = 1e-12  # above zero
+REAL = {  # numbers
+    **dict.fromkeys(("dropout", "hidden_dropout", "attention_dropout", "layerdrop"), (0, 1)),
+    **dict.fromkeys(("activation_dropout", "projection_dropout", "time_mask"), (0, 1)),
+    **dict.fromkeys(("contrastive_weight", "decay", "factor", "momentum", "eps"), (0, 1)),
+    **dict.fromkeys(("share", "valid_share", "test_share"), (TINY, 1 - TINY)),
+    **dict.fromkeys(("lr", "alpha", "beta", "weight_decay", "reversal"), (0, 1e6)),
+    **dict.fromkeys(("scale", "temperature", "clip_value"), (TINY, 1e6)),
+    "max_grad_norm": (TINY, math.inf),
+    "margin": (0, math.pi),
+    "min_seconds": (0, 3_600),
+    "max_seconds": (0.025, 1e6),
+    "ckpt_interval_minutes": (0, 0),
+}
+CHOICES = {
+    "protocol": ("honest", "replication"),
+    "batching": ("published", "bucketed"),
+    "cache": (None, "float16", "float32"),
+    "precision": ("fp32", "bf16", "fp16"),
+    "eval_precision": ("fp32", "bf16", "fp16"),
+    "padding": ("exact", "as_published"),
+    "ctc_reduction": ("mean", "sum"),
+}
+NULL = (
+    "max_seconds",
+    "max_epochs",
+    "expected",
+    "expected_speakers",
+    "time_mask",
+    "layerdrop",
+)
+OBJECTS = ("augment", "contrastive", "logger")  # a class, or null
+OF_THE_RUN = ("emotion", "speaker", "pretrained", "trained")  # put there by an earlier phase
+MIXED = ("frozen", "encoder", "layers", "corpus", "split", "data_folder", "network", "source")
+
+
+def check(settings: Mapping, defaults: Mapping) -> None:
+    """Raise InputError, with the setting's name, for a value that is not of its type or range.
+
+    settings, defaults : plain trees (hparams.plain), the second without the command line
+    """
+    _check_mapping(settings, defaults, "")
+
+
+def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
+    for key, value in settings.items():
+        if key in ("tag", "value", "phases"):
+            continue
+        name, default = f"{where}{key}", defaults.get(key)
+        if default is None and value is not None and not where and key in OF_THE_RUN:
+            raise InputError(
+                f"{name} is put there by the run: name another phase, --{key}_best PATH"
+            )
+        if (
+            key in OBJECTS
+            and value is not None
+            and not (isinstance(value, Mapping) and "tag" in value)
+        ):
+            raise InputError(f"{name} is {value!r}: a class is needed, '!new:module.Class {{}}'")
+        if isinstance(value, Mapping):
+            is_scalar = key in (*WHOLE, *REAL, *CHOICES) and not isinstance(default, Mapping)
+            is_known = isinstance(default, Mapping) or default is None or key in MIXED
+            if "tag" not in value and (is_scalar or not is_known):
+                raise InputError(f"{name} is a mapping: {_wanted(key, default)}")
+            _check_mapping(value, default if isinstance(default, Mapping) else {}, f"{name}.")
+        elif isinstance(default, Mapping) and "tag" in default and key not in MIXED:
+            if value is not None:  # null: without it
+                raise InputError(f"{name} is {value!r}: a class is needed, '!new:module.Class'")
+        else:
+            _check_value(key, name, value, default)
+
+
+def _check_value(key: str, name: str, value: Any, default: Any) -> None:
+    if key in CHOICES:
+        good = value in CHOICES[key]
+    elif value is None:
+        good = default is None or key in NULL or key in MIXED
+    elif key in WHOLE:
+        good = _is_number(value, int) and WHOLE[key][0] <= value <= WHOLE[key][1]
+    elif key in REAL:
+        good = _is_number(value, float) and REAL[key][0] <= value <= REAL[key][1]
+    elif isinstance(value, list):
+        _check_list(name, value)
+        good = default is None or isinstance(default, list)
+    elif default is None or key in MIXED:
+        good = not isinstance(value, float) or math.isfinite(value)
+    elif isinstance(default, bool):
+        good = isinstance(value, bool)
+    elif isinstance(default, int | float):
+        good = _is_number(value, float) and math.isfinite(value)
+    elif isinstance(default, str):
+        good = isinstance(value, str | int) and not isinstance(value, bool)  # a variant may be 2
+    else:
+        good = False
+    if not good:
+        raise InputError(f"{name} is {value!r}: {_wanted(key, default)}")
+
+
+def _check_list(name: str, values: list) -> None:
+    """No value twice: of labels and targets each is a number."""
+    for position, value in enumerate(values):
+        if isinstance(value, str) and value in values[:position]:
+            raise InputError(f"{name} has {value!r} twice: name each value once")
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    kinds = (int,) if kind is int else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _wanted(key: str, default: Any) -> str:
+    """What a setting may be, in words."""
+    if key in CHOICES:
+        return f"use {' or '.join(str(choice).replace('None', 'null') for choice in CHOICES[key])}"
+    for table, kind in ((WHOLE, "whole number"), (REAL, "number")):
+        if key in table:
+            low, high = table[key]
+            low = "above 0" if low == TINY else f"from {low:g}"
+            return f"use a {kind} {low}" + (f" to {high:g}" if high < 1e6 else "")
+    kinds = {bool: "True or False", int: "a number", float: "a number", list: "a list"}
+    for kind, words in kinds.items():
+        if isinstance(default, kind):
+            return f"use {words}, such as {default!r}"
+    return f"use a text, such as {default!r}" if default else "it cannot be that"

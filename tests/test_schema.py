@@ -1,0 +1,118 @@
+"""Settings that no run can have: each is a sentence with its name, before anything is built."""
+
+import pytest
+from conftest import RECIPES, YAMLS, run, script_of
+
+from speechbrain_ser import command_line
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+
+NO_COUNT = ("-1", "1.5", "x", ".nan", "[]", "{}", "True")
+NO_NUMBER = ("-1", "x", ".nan", "[1]", "{}", "True", "1.0e+400")
+NO_BOOL = ("1", "x", "[]", "null")
+BAD = {  # yaml: setting: values
+    "IEMOCAP/emotion": {
+        **dict.fromkeys(("batch_size", "fold", "max_epochs", "patience", "blocks"), NO_COUNT),
+        "lr": ("fast", *NO_NUMBER),
+        "max_grad_norm": ("-1", "0", "x", ".nan"),
+        "protocol": ("x", "1", "null", "[honest]"),
+        "batching": ("x", "null"),
+        "cache": ("float8", "True"),
+        "contrastive_weight": ("2", "-0.1", "x"),
+        "augment": ("x", "1", "{}"),
+        "seed": ("x", "-1", "1.5", "null", "4294967296"),
+        "workers": ("-1", "two"),
+        "frozen_dropout": NO_BOOL,
+        "reader": ("{max_seconds: -1}", "{max_seconds: x}", "{min_seconds: -1}"),
+        "corpus": ("{labels: [a, a]}", "{expected: -1}", "{full_agreement: 2}"),
+        "targets": ("{emotion: [a, b, a]}",),
+        "opt_class": ("{weight_decay: -1}", "{betas: 1}"),
+        "schedule": ("{decay: 2}", "{decay: x}"),
+    },
+    "IEMOCAP/multitask": {
+        "dropout": ("1.5", "-0.1", "x"),
+        "time_mask": ("1.5",),
+        "ctc_reduction": ("none",),
+        "tasks": ("[emotion, emotion]", "emotion"),
+        "log_gradient_conflict": NO_BOOL,
+        "alpha": NO_NUMBER,
+    },
+    "IEMOCAP/fusion": {"speaker": ("x",), "emotion": ("x",), "beta": ("-1", "x")},
+    "IEMOCAP/supcon": {"temperature": ("0", "-1", "x")},
+    "RAVDESS/member": {"passes": NO_COUNT, "max_epochs": ("-1", "x", "{}")},
+    "RAVDESS/probe": {"crop_frames": NO_COUNT, "clip_value": ("0", "x"), "width": NO_COUNT},
+}
+CASES = [
+    (yaml, key, value)
+    for yaml, settings in BAD.items()
+    for key, values in settings.items()
+    for value in values
+]
+
+
+def checked(yaml, *words):
+    """What a run does with its settings before anything is built."""
+    path, tree, overrides, *_ = command_line.parse(script_of(yaml), [str(yaml), *words])
+    command_line.check(hp.resolve(tree, path), path, overrides)
+
+
+@pytest.fixture(autouse=True)
+def some_corpora(monkeypatch):
+    for name in ("IEMOCAP", "RAVDESS", "VOXCELEB1"):
+        monkeypatch.setenv(f"SER_{name}", "/nowhere")  # no mini preset
+
+
+def test_there_are_many_cases():
+    assert len(CASES) >= 120
+
+
+@pytest.mark.parametrize(("yaml", "key", "value"), CASES)
+def test_a_bad_value_is_refused_by_its_name(yaml, key, value, capsys):
+    corpus, name = yaml.split("/")
+    try:
+        with pytest.raises(InputError, match=rf"\b{key}\b"):
+            checked(RECIPES / corpus / "hparams" / f"{name}.yaml", f"--{key}", value)
+    except SystemExit as ended:  # of SpeechBrain's own options argparse tells
+        assert ended.code == 2 and f"--{key}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=[f"{y.parts[-3]}-{y.stem}" for y in YAMLS])
+def test_what_a_yaml_says_itself_is_good(yaml, monkeypatch):
+    checked(yaml)
+    monkeypatch.undo()
+    checked(yaml, "--mini", "True")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--noprogressbar", "stray"], "'stray' belongs to no setting"),
+        (["--lr", "1", "2"], "'2' belongs to no setting"),
+        (["stray"], "'stray' belongs to no setting"),
+        (["--lr"], "--lr has no value"),
+        (["--lr", "--fold", "2"], "--lr has no value"),
+        (["--lr=1", "stray"], "'stray' belongs to no setting"),
+        (["--mini", "x"], "mini is 'x'"),
+    ],
+)
+def test_words_that_belong_nowhere(words, sentence):
+    with pytest.raises(InputError, match=sentence):
+        checked(RECIPES / "IEMOCAP/hparams/emotion.yaml", *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--skip_block", "5"),
+        ("--frozen", "x"),
+        ("--encoder", "{model_type: none}"),
+        ("--asr_head", "!new:speechbrain_ser.models.multitask.Absent {}"),
+        ("--network", "{hidden: 3}"),
+        ("--gender_head", "{dim: x}"),
+    ],
+)
+def test_what_only_a_class_can_judge_is_a_sentence(words, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    yaml = RECIPES / "IEMOCAP/hparams/asr_gender.yaml"
+    with pytest.raises(InputError):
+        run(yaml, [str(yaml), "--mini", "True", "--results", str(tmp_path), *words])
