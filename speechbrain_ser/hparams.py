@@ -142,6 +142,13 @@ def inline(value: Any) -> str:
     return stream.getvalue().removeprefix("value:").strip()
 
 
+def new(name: str, **arguments) -> CommentedMap:
+    """The data of one object: its class' dotted name and its arguments."""
+    made = CommentedMap(arguments)
+    made.yaml_set_ctag(Tag(suffix=f"!new:{name}"))
+    return made
+
+
 def tag_of(node: Any) -> str:
     return getattr(getattr(node, "tag", None), "value", None) or ""
 

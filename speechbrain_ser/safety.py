@@ -11,17 +11,17 @@ import os
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import ruamel.yaml
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tag import Tag
 from torch import nn
 from transformers import CONFIG_MAPPING
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser import models
 from speechbrain_ser.errors import InputError
 
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
@@ -37,11 +37,11 @@ speechbrain.nnet.pooling.AttentionPooling speechbrain.nnet.pooling.Pooling1d
 speechbrain.nnet.pooling.StatisticsPooling speechbrain.nnet.RNN.GRU speechbrain.nnet.RNN.LSTM
 speechbrain.nnet.RNN.LiGRU speechbrain.nnet.RNN.RNN
 speechbrain.processing.features.InputNormalization""".split()  # no network, or not ours
+MODULES = [f"{models.__name__}.{part.name}" for part in pkgutil.iter_modules(models.__path__)]
 KINDS = ("map", "seq", "str", "int", "float", "bool", "null")  # yaml's own, that are data
 # budgets: a published model needs a tenth of each
 LARGEST = 1_000_000  # characters of a description
-DEEPEST = 40  # nested mappings and lists
-NODES, CLASSES = 50_000, 300  # in one description
+DEEPEST, NODES, CLASSES = 40, 50_000, 300  # levels; values and classes of one description
 TEXTS, ITEMS = 10_000, 64  # of a list of texts (labels), of another list
 COUNTED = re.compile(r"layers|blocks|heads|groups$|repeats|scale$")  # things built one by one
 MOST, MOST_COUNTED, MOST_WIDE = 4_096, 128, 10_000_000  # of a number
@@ -87,7 +87,7 @@ class _Reader:
             return CommentedSeq(self.data(item, key, depth + 1, config) for item in node.value)
         if isinstance(node, ScalarNode) and not tag.startswith("!"):
             return self.scalar(node, tag.rpartition(":")[2], key, config)
-        made = new(tag.removeprefix("!new:")) if tag.startswith("!") else CommentedMap()
+        made = hp.new(tag.removeprefix("!new:")) if tag.startswith("!") else CommentedMap()
         for name, value in node.value if isinstance(node, MappingNode) else ():
             if not isinstance(name, ScalarNode) or not str(name.tag).endswith(":str"):
                 self.refuse(name, "a key that is no text")
@@ -104,7 +104,7 @@ class _Reader:
         self.classes += 1
         if kind != "!new" or self.classes > CLASSES:
             self.refuse(node, f"{tag[:80]}, which can call or read anything, or too many classes")
-        if isinstance(node, SequenceNode) or not isinstance(node, MappingNode) and node.value:
+        if isinstance(node, SequenceNode) or isinstance(node, ScalarNode) and node.value:
             self.refuse(node, f"{tag[:80]} with arguments that have no names")
         if not is_model_class(name):
             module = name.rpartition(".")[0]
@@ -165,20 +165,16 @@ def read(text: str, name: str | Path) -> CommentedMap:
     if not isinstance(root, MappingNode):
         raise InputError(f"{name} holds no model: export it again")
     reader = _Reader(name)
-    for key, _ in root.value:
-        if key.value not in KEYS:
-            reader.refuse(
-                key, f"the key {str(key.value)[:50]!r}, where only {', '.join(KEYS)} belong"
-            )
+    if others := [key for key, _ in root.value if key.value not in KEYS]:
+        reader.refuse(others[0], f"a key beside {', '.join(KEYS)}")
     return reader.data(root)
 
 
 def build(node, is_allowed: Callable[[str], bool] | None = None):
-    """The objects that data describes: classes by keyword arguments, and functions with theirs.
+    """The objects that data describes, made by keyword arguments alone.
 
-    is_allowed : takes a tag; by default !new: with a model's class
-
-    Raises InputError for what is not allowed, and where a class refuses its arguments.
+    Raises InputError for a tag that is not allowed (by default: all but !new: with a model's
+    class), and where a class refuses its arguments.
     """
     tag = hp.tag_of(node)
     if isinstance(node, list) and not tag:
@@ -200,13 +196,6 @@ def build(node, is_allowed: Callable[[str], bool] | None = None):
         raise InputError(f"{name} cannot be built ({reason}): export the model again") from None
 
 
-def new(name: str, **arguments) -> CommentedMap:
-    """The data of one object: its class' dotted name and its arguments."""
-    made = CommentedMap(arguments)
-    made.yaml_set_ctag(Tag(suffix=f"!new:{name}"))
-    return made
-
-
 def is_plain(text: str) -> bool:
     """Whether every reader of yaml takes a text for itself, and none for a path or an address."""
     return text.isprintable() and not MEANS_MORE.search(text) and not PATH.search(text)
@@ -217,12 +206,5 @@ def is_model_class(name: str) -> bool:
     module, _, own = name.rpartition(".")
     if name in OTHERS or module and module in os.environ.get(TRUSTED, "").split(","):
         return True
-    made = module in _model_modules() and vars(importlib.import_module(module)).get(own)
+    made = module in MODULES and vars(importlib.import_module(module)).get(own)
     return isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == module
-
-
-@cache
-def _model_modules() -> tuple[str, ...]:
-    from speechbrain_ser import models
-
-    return tuple(f"{models.__name__}.{part.name}" for part in pkgutil.iter_modules(models.__path__))

@@ -162,7 +162,7 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "a key that is a number": ("    frozen: cnn\n", "    1: cnn\n"),
     "a key with a path": ("    frozen: cnn\n", "    /etc: cnn\n"),
     "an absent class": (HEAD, "  head: !new:speechbrain_ser.models.heads.Absent {}\n"),
-    "a private function": (HEAD, "  head: !new:speechbrain_ser.safety._model_modules {}\n"),
+    "a private function": (HEAD, "  head: !new:speechbrain_ser.safety._Reader {}\n"),
     "the module itself": (HEAD, "  head: !new:speechbrain_ser.models.heads {}\n"),
     "a class of torch": (HEAD, "  head: !new:torch.nn.Linear {in_features: 1, out_features: 1}\n"),
     "eval of torch's functions": (HEAD, "  head: !new:torch.jit.load {f: x}\n"),

@@ -101,12 +101,12 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
         pooling = "NormalisedMeanPooling" if lobe.get("output_norm") is True else "MeanPooling"
         dim, models = linear.shape[1], "speechbrain_ser.models"
         settings = {
-            "reader": safety.new("speechbrain_ser.audio.SpeechReader", normalise=normalise),
-            "model": safety.new(
+            "reader": hp.new("speechbrain_ser.audio.SpeechReader", normalise=normalise),
+            "model": hp.new(
                 f"{models}.classifier.Classifier",
-                encoder=safety.new(f"{models}.encoder.Encoder", source=temporary, frozen="all"),
-                pooling=safety.new(f"{models}.pooling.{pooling}", dim=dim),
-                head=safety.new(f"{models}.heads.LinearHead", dim=dim, labels=labels),
+                encoder=hp.new(f"{models}.encoder.Encoder", source=temporary, frozen="all"),
+                pooling=hp.new(f"{models}.pooling.{pooling}", dim=dim),
+                head=hp.new(f"{models}.heads.LinearHead", dim=dim, labels=labels),
             ),
         }
         model = safety.build(settings["model"])
