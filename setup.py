@@ -14,7 +14,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_ser", "speechbrain_ser.*"]),
-    package_data={"speechbrain_ser": ["templates/*"]},
+    package_data={"speechbrain_ser.sharing": ["templates/*"]},
     install_requires=[
         "torch>=2.11,<2.12",
         "torchaudio>=2.11,<2.12",  # must be of torch's own release

@@ -10,7 +10,8 @@ import filelock
 import pytest
 from benchmarks.common import TINY
 
-from speechbrain_ser import experiment, plan
+from speechbrain_ser.campaign import plan
+from speechbrain_ser.training import experiment
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"

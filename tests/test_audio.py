@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_ser import audio
-from speechbrain_ser.audio import SAMPLE_RATE, SpeechReader, duration
+from speechbrain_ser.data import audio
+from speechbrain_ser.data.audio import SAMPLE_RATE, SpeechReader, duration
 from speechbrain_ser.errors import InputError
 
 

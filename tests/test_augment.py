@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_ser.audio import SAMPLE_RATE
-from speechbrain_ser.augment import Mixed, Noise, Pitch, Reverberation, Volume
+from speechbrain_ser.data.audio import SAMPLE_RATE
+from speechbrain_ser.data.augment import Mixed, Noise, Pitch, Reverberation, Volume
 from speechbrain_ser.errors import InputError
 
 SECONDS = torch.tensor([1.0, 0.5, 0.75])

@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_ser import schedules
-from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.checkpoints import AtomicCheckpointer, EarlyStop, importance
-from speechbrain_ser.data import ShuffledBatches, make_dataset, make_loader
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.datasets import ShuffledBatches, make_dataset, make_loader
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.training import schedules
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop, importance
 
 # early stopping
 

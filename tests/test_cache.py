@@ -8,10 +8,11 @@ import torch
 from conftest import RECIPES, run, tiny
 from test_encoder import CONFIGS, NO_DROPOUT
 
-from speechbrain_ser import cache, features
-from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser.data import store as features
+from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.training import cache
 
 BLOCKS = (
     "wav2vec2-group",

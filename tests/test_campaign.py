@@ -14,8 +14,11 @@ import pytest
 from conftest import RECIPES, ROOT
 from test_tools import tool
 
-from speechbrain_ser import campaign, launchers, plan, report, rows, splits
+from speechbrain_ser.campaign import launchers, plan, rows
+from speechbrain_ser.campaign import run as campaign
+from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import report
 
 EMOTION = ["recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml"]
 RESULTS = json.dumps({"WA": 50.0, "UA": 40.0})

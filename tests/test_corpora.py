@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_ser import command_line
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.corpora import download, iemocap, measure, ravdess, table, voxceleb1
+from speechbrain_ser.data.corpora import download, iemocap, measure, ravdess, table, voxceleb1
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.training import command_line
 
 KEYS = ["wav", "duration", "emotion", "speaker", "session", "gender", "style", "words"]
 RECIPES = Path(__file__).parents[1] / "recipes"

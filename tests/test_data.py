@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.data import (
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.datasets import (
     UNKNOWN,
     BucketedBatches,
     ShuffledBatches,

@@ -20,12 +20,15 @@ from conftest import ROOT
 from test_inference import spoiled_files
 from test_safety import GOOD
 
-from speechbrain_ser import EmotionRecognizer, audio, recordings, seen
+from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data import audio
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import seen
+from speechbrain_ser.sharing import recordings
 
 gradio = pytest.importorskip("gradio")
-from speechbrain_ser import demo, space  # noqa: E402
+from speechbrain_ser.sharing import demo, space  # noqa: E402
 
 RATE = 16_000
 SEEN = [seen.entry("mini-iemocap", "salt", ["Ses01F", "Ses01M"], ["a", "b", "c"])]

@@ -11,7 +11,8 @@ from test_demo import model
 from test_tools import tool
 
 gradio = pytest.importorskip("gradio")
-from speechbrain_ser import card, seen, space  # noqa: E402
+from speechbrain_ser.models import seen  # noqa: E402
+from speechbrain_ser.sharing import card, space  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,8 @@ def test_what_cannot_be_shown_is_a_sentence(results, tmp_path, capsys, monkeypat
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("demo.py: ") and re.search(sentence, line)
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "speechbrain_ser.demo")
-    monkeypatch.delattr("speechbrain_ser.demo")
+    monkeypatch.delitem(sys.modules, "speechbrain_ser.sharing.demo")
+    monkeypatch.delattr("speechbrain_ser.sharing.demo")
     assert command.main([str(results / "fusion")]) == 2
     assert "pip install -e '.[demo]'" in capsys.readouterr().err
 

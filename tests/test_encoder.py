@@ -10,9 +10,10 @@ import torch
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from transformers import AutoConfig, AutoModel, Wav2Vec2Config
 
+from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoder import Encoder
-from speechbrain_ser.models.padding import ValidGroupNorm, num_samples, trim
+from speechbrain_ser.models.padding import ValidGroupNorm
 
 SHAPE = {
     "hidden_size": 16,

@@ -12,14 +12,16 @@ from conftest import RECIPES, TINY, run, script_module, tiny
 from sklearn.metrics import classification_report
 from torch import nn
 
-from speechbrain_ser import EmotionRecognizer, best, metrics, seen, votes
-from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.data import ShuffledBatches, UpdateBatches
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.datasets import ShuffledBatches, UpdateBatches
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import saved, seen
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.ensemble import Ensemble, combine, count_ties
 from speechbrain_ser.models.heads import DenseHead
 from speechbrain_ser.models.pooling import MaxPooling, MeanPooling, SumPooling
+from speechbrain_ser.results import metrics, votes
 
 MEMBER = RECIPES / "RAVDESS/hparams/member.yaml"
 ENSEMBLE = RECIPES / "RAVDESS/hparams/ensemble.yaml"
@@ -296,7 +298,7 @@ def test_an_ensemble_of_any_runs(members, tmp_path):
         assert emotion.label == row["prediction"]
         for label, prob in emotion.probs.items():
             assert prob == pytest.approx(float(row[label]), abs=1e-5)
-    (known,) = best.trained_on(folder / "best")
+    (known,) = saved.trained_on(folder / "best")
     assert known["corpus"] == "mini-ravdess" and known["utterances"]
     assert not seen.among([row["id"] for row in rows], known, "utterances")
 

@@ -18,9 +18,12 @@ import soundfile
 import torch
 from conftest import RECIPES, ROOT, TINY, YAMLS, run, script_of, tiny
 
-from speechbrain_ser import EmotionRecognizer, best, report, seen, splits
+from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.models import saved, seen
+from speechbrain_ser.results import report
 
 EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
 FUSION = RECIPES / "IEMOCAP/hparams/fusion.yaml"
@@ -82,13 +85,13 @@ def test_test_parts_are_complete_and_never_seen(runs):
         tested = {row["id"] for row in predictions(folder)}
         assert tested == {i for i, entry in manifest.items() if entry["session"] == "1"}
         known = next(
-            one for one in best.trained_on(folder / "best") if one["corpus"] == "mini-iemocap"
+            one for one in saved.trained_on(folder / "best") if one["corpus"] == "mini-iemocap"
         )
         assert seen.among(manifest, known, "utterances") == set(manifest) - tested
         speakers = {entry["speaker"] for entry in manifest.values()}
         others = speakers - {manifest[i]["speaker"] for i in tested}
         assert seen.among(speakers, known, "speakers") == others
-    corpora = [one["corpus"] for one in best.trained_on(runs / "fusion/fold1/1000/best")]
+    corpora = [one["corpus"] for one in saved.trained_on(runs / "fusion/fold1/1000/best")]
     assert sorted(corpora) == ["mini-iemocap", "mini-voxceleb1"]
 
 
@@ -128,8 +131,8 @@ def test_killed_at_any_moment_the_numbers_equal_the_uninterrupted_run(yaml, epoc
     other = tmp_path / f"whole/{yaml.stem}/fold1/1000"
     for name in ("predictions.csv", "train_log.txt"):
         assert (folder / name).read_bytes() == (other / name).read_bytes()
-    assert (folder / "best" / best.WEIGHTS).read_bytes() == (
-        other / "best" / best.WEIGHTS
+    assert (folder / "best" / saved.WEIGHTS).read_bytes() == (
+        other / "best" / saved.WEIGHTS
     ).read_bytes()
     left, right = (json.loads((f / "results.json").read_text()) for f in (folder, other))
     measured = {"seconds": 0, "peak_gigabytes": 0}
@@ -296,12 +299,12 @@ def test_a_fine_tuned_speaker_network_gets_class_mean_centres(runs, tmp_path):
     own += ["--emotion_best", f"{runs}/emotion/fold1/1000/best", "--lr", "0"]
     run(FUSION, tiny(FUSION, tmp_path, *own, "--max_epochs", "1"))
     folder = tmp_path / "fusion/fold1/1000"
-    model = best.load(folder / "best")["model"]
+    model = saved.load(folder / "best")["model"]
     manifest = json.loads((folder / "manifest.json").read_text())
     parts = splits.leave_one_session_out(
         manifest, 1, labels=["angry", "happy", "sad", "neutral"]
     )  # Park's
-    reader = best.load(folder / "best")["reader"]
+    reader = saved.load(folder / "best")["reader"]
     speakers = sorted({entry["speaker"] for entry in parts["train"].values()})
     assert len(speakers) == 8
     mine = [entry["wav"] for entry in parts["train"].values() if entry["speaker"] == speakers[3]]
@@ -382,11 +385,11 @@ def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, witho
         (["--mini", "False", "--data_folder", "/no/such/folder"], "/no/such/folder"),
         (["--split", "!ref <nothing>"], "does not resolve"),
         (
-            ["--split", "!name:speechbrain_ser.splits.stratified"],
+            ["--split", "!name:speechbrain_ser.data.splits.stratified"],
             "split does not fit its arguments",
         ),
         (
-            ["--batches", "!name:speechbrain_ser.data.ShuffledBatches {per: 3}"],
+            ["--batches", "!name:speechbrain_ser.data.datasets.ShuffledBatches {per: 3}"],
             "batches does not fit its arguments",
         ),
     ],
@@ -435,7 +438,7 @@ def test_damaged_checkpoints_and_models_are_named(runs, tmp_path):
     with pytest.raises(InputError, match="CKPT.epoch0002 is damaged"):
         run(EMOTION, words)
 
-    weights = folder / "best" / best.WEIGHTS
+    weights = folder / "best" / saved.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(InputError, match="does not hold this model's weights"):
         EmotionRecognizer.from_hparams(folder / "best")

@@ -16,11 +16,11 @@ from conftest import ROOT
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from speechbrain_ser import features
-from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser.data import store as features
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.lengths import num_samples
+from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.features import FeatureStore
-from speechbrain_ser.models.padding import num_samples
 
 HOP = 320
 

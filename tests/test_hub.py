@@ -13,7 +13,8 @@ from conftest import ROOT
 from hub_server import Hub
 from test_tools import tool
 
-from speechbrain_ser import EmotionRecognizer, seen
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser.models import seen
 
 
 @pytest.fixture(scope="module")

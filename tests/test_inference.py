@@ -13,7 +13,7 @@ import torch
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import __main__ as command
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.inference import Emotion
+from speechbrain_ser.sharing.inference import Emotion
 
 RATE = 16_000
 

@@ -10,10 +10,10 @@ from conftest import RECIPES, run, tiny
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
-from speechbrain_ser import best, metrics
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models import knn
+from speechbrain_ser.models import knn, saved
 from speechbrain_ser.models.knn import NearestNeighbours, nearest, search
+from speechbrain_ser.results import metrics
 
 KNN = RECIPES / "IEMOCAP/hparams/knn.yaml"
 LABELS = ["angry", "happy", "sad", "neutral"]
@@ -186,7 +186,7 @@ def test_the_search_never_meets_an_utterance_itself_and_leaves_the_test_part_alo
     speakers = [sum(e["speaker"] == s for e in manifest.values()) for s in ("Ses01M", "Ses01F")]
     chosen = calls[0]  # on validation, the partner of the test speaker
     assert (len(chosen.queries), len(chosen.keys)) == (speakers[0], len(manifest) - sum(speakers))
-    model = best.load(folder / "best")["model"]
+    model = saved.load(folder / "best")["model"]
     # every later answer is from training and validation together
     assert model.keys.shape == (len(manifest) - speakers[1], 16)
     assert {tuple(call.keys.shape) for call in calls[1:]} == {tuple(model.keys.shape)}
@@ -202,14 +202,14 @@ def test_a_datastore_is_added_to_any_papers_model(runs, tmp_path):
     splits = {"fusion": f"labels: [{', '.join(LABELS)}]", "two_stage": "validation: session"}
     for name, arguments in splits.items():
         own = ["--trained_best", f"{runs}/{name}/fold1/1000/best", "--variant", f"_{name}"]
-        split = f"!name:speechbrain_ser.splits.leave_one_session_out {{{arguments}}}"
+        split = f"!name:speechbrain_ser.data.splits.leave_one_session_out {{{arguments}}}"
         run(KNN, tiny(KNN, tmp_path, *own, "--split", split))
         folder = tmp_path / f"knn_{name}/fold1/1000"
         theirs = json.loads((runs / f"{name}/fold1/1000/results.json").read_text())
         found = json.loads((folder / "results.json").read_text())
         assert found["WA_without_knn"] == theirs["WA"] and found["UA_without_knn"] == theirs["UA"]
-        reader = best.load(folder / "best")["reader"]
-        assert vars(reader) == vars(best.load(runs / f"{name}/fold1/1000/best")["reader"])
+        reader = saved.load(folder / "best")["reader"]
+        assert vars(reader) == vars(saved.load(runs / f"{name}/fold1/1000/best")["reader"])
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_a_datastore_is_added_to_any_papers_model(runs, tmp_path):
                 "--protocol",
                 "replication",
                 "--split",
-                "!name:speechbrain_ser.splits.without_validation "
-                "{outer: !name:speechbrain_ser.splits.leave_one_speaker_out {}}",
+                "!name:speechbrain_ser.data.splits.without_validation "
+                "{outer: !name:speechbrain_ser.data.splits.leave_one_speaker_out {}}",
             ],
             "the test part would be among the keys",
         ),

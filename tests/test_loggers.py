@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import RECIPES, run, tiny
 
-from speechbrain_ser import loggers
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.training import loggers
 
 EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
 ROWS = [
@@ -54,7 +54,7 @@ def test_tensorboard_has_each_epoch_at_its_step_after_a_resume(tmp_path):
 
 def test_a_run_logs_its_epochs_and_figures_to_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    words = ["--logger", "!new:speechbrain_ser.loggers.TensorBoard {}"]
+    words = ["--logger", "!new:speechbrain_ser.training.loggers.TensorBoard {}"]
     run(EMOTION, tiny(EMOTION, tmp_path, *words))
     found = events(tmp_path / "emotion/fold1/1000")
     assert [event.step for event in found.Scalars("UA/valid")] == [1, 2]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.losses import ArcFace, SupervisedContrastive
 from speechbrain_ser.models.heads import CosineHead
+from speechbrain_ser.models.losses import ArcFace, SupervisedContrastive
 
 MARGIN, SCALE = 0.3, 30.0
 

@@ -14,8 +14,8 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from speechbrain_ser import metrics
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import metrics
 
 LABELS = ["angry", "happy", "sad", "neutral"]
 

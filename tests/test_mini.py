@@ -13,7 +13,7 @@ import soundfile
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import recall_score
 
-from speechbrain_ser.corpora import iemocap, mini, ravdess, studio, voxceleb1
+from speechbrain_ser.data.corpora import iemocap, mini, ravdess, studio, voxceleb1
 from speechbrain_ser.errors import InputError
 
 pytest.importorskip("espeakng_loader")
@@ -157,7 +157,9 @@ def files(folder):
 
 
 def test_two_processes_at_once_make_the_same_bytes(cache, tmp_path):
-    code = "import sys; from speechbrain_ser.corpora import mini; print(mini.make(*sys.argv[1:]))"
+    code = (
+        "import sys; from speechbrain_ser.data.corpora import mini; print(mini.make(*sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", code, "voxceleb1", str(tmp_path)]
     racers = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

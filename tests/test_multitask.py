@@ -11,20 +11,23 @@ import torch
 from conftest import RECIPES, TINY, run, script_module, tiny
 from torch import nn
 
-from speechbrain_ser import EmotionRecognizer, best, metrics, seen, splits
+from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data import splits
+from speechbrain_ser.data.text import BLANK, CharTokenizer, SentencePieceTokenizer
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.losses import reverse_gradient
+from speechbrain_ser.models import saved, seen
 from speechbrain_ser.models.baseline import CnnLstm
 from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.losses import reverse_gradient
 from speechbrain_ser.models.multitask import (
     AsrHead,
     MultitaskNetwork,
     PooledHead,
     TwoStageNetwork,
 )
-from speechbrain_ser.multitask_brain import MultitaskBrain
-from speechbrain_ser.text import BLANK, CharTokenizer, SentencePieceTokenizer
+from speechbrain_ser.results import metrics
+from speechbrain_ser.training.multitask_brain import MultitaskBrain
 
 ASR_GENDER = RECIPES / "IEMOCAP/hparams/asr_gender.yaml"
 MULTITASK = RECIPES / "IEMOCAP/hparams/multitask.yaml"
@@ -258,8 +261,8 @@ def test_the_second_phase_keeps_the_first_one_s_heads():
 
 
 def test_what_is_frozen_is_bit_identical_after_training(runs):
-    first = best.load(runs / "asr_gender/fold1/1000/best")["model"].state_dict()
-    second = best.load(runs / "two_stage/fold1/1000/best")["model"].state_dict()
+    first = saved.load(runs / "asr_gender/fold1/1000/best")["model"].state_dict()
+    second = saved.load(runs / "two_stage/fold1/1000/best")["model"].state_dict()
     frozen = [n for n in first if n.startswith("encoder.") and "layers.1." not in n]
     assert len(frozen) > 20
     assert all(torch.equal(first[name], second[name]) for name in frozen)
@@ -339,15 +342,15 @@ def test_gradient_conflict_needs_what_it_compares(tmp_path):
 def test_the_last_epoch_or_the_best_on_test_as_labelled(tmp_path):
     watched = [
         "--split",
-        "!name:speechbrain_ser.splits.without_validation "
-        "{outer: !name:speechbrain_ser.splits.leave_one_session_out {validation: session}}",
+        "!name:speechbrain_ser.data.splits.without_validation "
+        "{outer: !name:speechbrain_ser.data.splits.leave_one_session_out {validation: session}}",
     ]
     with pytest.raises(InputError, match="may not be chosen on the test part"):
         run(MULTITASK, tiny(MULTITASK, tmp_path, *watched))
     run(MULTITASK, tiny(MULTITASK, tmp_path, *watched, "--select_by", "last"))
     results = json.loads((tmp_path / "multitask/fold1/1000/results.json").read_text())
     assert results["best_epoch"] == 2 and results["protocol"] == "honest, session-independent"
-    (known,) = best.trained_on(tmp_path / "multitask/fold1/1000/best")
+    (known,) = saved.trained_on(tmp_path / "multitask/fold1/1000/best")
     speakers = [f"Ses0{s}{g}" for s in "12345" for g in "FM"]
     assert seen.among(speakers, known, "speakers") == set(speakers[2:])
     words = [*watched, "--protocol", "replication", "--variant", "_replication"]
@@ -370,10 +373,10 @@ def test_without_validation_by_hand():
 
 
 def test_sentence_pieces_are_made_of_the_training_part_and_kept(tmp_path):
-    pieces = "!new:speechbrain_ser.text.SentencePieceTokenizer {vocabulary: 40}"
+    pieces = "!new:speechbrain_ser.data.text.SentencePieceTokenizer {vocabulary: 40}"
     run(ASR_GENDER, tiny(ASR_GENDER, tmp_path, "--tokenizer", pieces))
     folder = tmp_path / "asr_gender/fold1/1000"
-    model = best.load(folder / "best")["model"]
+    model = saved.load(folder / "best")["model"]
     tokenizer = model.heads["asr"].tokenizer
     assert isinstance(tokenizer, SentencePieceTokenizer) and len(tokenizer) == 41
     assert model.heads["asr"].weight.shape == (41, 16)
@@ -426,7 +429,7 @@ def test_letters_of_other_languages_come_from_the_training_transcripts():
     assert tokenizer.encode("IT'S A") == CharTokenizer().encode("IT'S A")
     assert tokenizer.trained_on([polish]) == {}, "a trained one stays as it is"
     assert tokenizer.unknown([polish]) == ""
-    tree = hp.load_tree("tokenizer: !new:speechbrain_ser.text.CharTokenizer  # no arguments")
+    tree = hp.load_tree("tokenizer: !new:speechbrain_ser.data.text.CharTokenizer  # no arguments")
     hp.override(tree, {"tokenizer": found})
     assert len(hp.build(hp.resolve(tree, "x.yaml"))["tokenizer"]) == 41
 

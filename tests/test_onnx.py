@@ -18,10 +18,10 @@ from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.pooling import AttentionMaxPooling, MeanPooling
-from speechbrain_ser.onnx import OnnxNetwork
+from speechbrain_ser.sharing.onnx import OnnxNetwork
 
 LABELS = ["angry", "sad", "neutral"]
-DESCRIPTION = f"labels: {LABELS}\nreader: !new:speechbrain_ser.audio.SpeechReader\n"
+DESCRIPTION = f"labels: {LABELS}\nreader: !new:speechbrain_ser.data.audio.SpeechReader\n"
 
 
 @pytest.fixture(scope="module")
@@ -239,8 +239,8 @@ def test_a_graph_that_asks_for_all_memory_is_a_sentence(tmp_path):
     [
         'labels: [a]\nreader: (!!python/object/apply:os.system ["touch it_ran"])\n',
         "labels: ['(!!python/name:os.system )']\nreader: {}\n",
-        "labels: [a]\nreader: !new:speechbrain_ser.audio.SpeechReader {sample_rate: 1}\n",
-        "labels: [a]\nreader: !new:speechbrain_ser.audio.SpeechReader {min_seconds: 1.0e+9}\n",
+        "labels: [a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader {sample_rate: 1}\n",
+        "labels: [a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader {min_seconds: 1.0e+9}\n",
         'labels: ["\\u2028"]\nreader: {}\n',
         "labels: [a]\n",
         "",

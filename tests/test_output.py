@@ -2,8 +2,9 @@
 
 import pytest
 
-from speechbrain_ser import output, report
+from speechbrain_ser import output
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import report
 
 
 @pytest.mark.parametrize(

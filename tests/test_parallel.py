@@ -14,9 +14,10 @@ import torch
 from conftest import RECIPES, ROOT, TINY
 from torch import nn
 
-from speechbrain_ser import experiment, parallel
-from speechbrain_ser.data import ShuffledBatches
+from speechbrain_ser import parallel
+from speechbrain_ser.data.datasets import ShuffledBatches
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.training import experiment
 
 SCRIPT = "recipes/IEMOCAP/train_multitask.py"
 STILL = "{hidden_dropout: 0, attention_dropout: 0, projection_dropout: 0}"

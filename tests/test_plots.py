@@ -6,8 +6,8 @@ from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
-from speechbrain_ser import plots
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import plots
 
 LABELS = ["angry", "happy", "sad", "neutral"]
 

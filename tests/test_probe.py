@@ -12,9 +12,11 @@ from conftest import RECIPES, TINY, run, tiny
 from test_tools import shades, tool
 from torch import nn
 
-from speechbrain_ser import EmotionRecognizer, best, splits
-from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser.data import splits
+from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import saved
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.frontends import Egemaps, EncoderLayers, Spectrogram
 from speechbrain_ser.models.heads import LinearHead
@@ -386,11 +388,11 @@ def frames_of(model, entries) -> np.ndarray:
 def test_a_model_keeps_the_training_part_s_statistics_alone(probes):
     train = parts_of(probes["global"])["train"].values()
     for name in ("speaker", "global"):
-        branch = (model := best.load(probes[name] / "best")["model"]).branches[0]
+        branch = (model := saved.load(probes[name] / "best")["model"]).branches[0]
         frames = frames_of(model, train)
         np.testing.assert_allclose(branch.mean, frames.mean(axis=0), atol=1e-5)
         np.testing.assert_allclose(branch.deviation, frames.std(axis=0), rtol=1e-4)
-    untouched = best.load(probes["none"] / "best")["model"].branches[0]
+    untouched = saved.load(probes["none"] / "best")["model"].branches[0]
     assert not untouched.mean.any() and (untouched.deviation == 1).all()
 
 

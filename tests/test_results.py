@@ -14,14 +14,15 @@ import torch
 from conftest import RECIPES, ROOT, TINY, run, tiny
 from test_tools import tool
 
-from speechbrain_ser import best, command_line, phases
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.data import ShuffledBatches, UnderSampledBatches
+from speechbrain_ser.campaign.rows import name_of
+from speechbrain_ser.data.datasets import ShuffledBatches, UnderSampledBatches
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.losses import ArcFace
+from speechbrain_ser.models import saved
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
-from speechbrain_ser.rows import name_of
+from speechbrain_ser.models.losses import ArcFace
+from speechbrain_ser.training import command_line, phases
 
 summarize = tool("summarize")
 FILES = sorted(RECIPES.glob("*/RESULTS.csv"))
@@ -255,7 +256,7 @@ def test_overrides_of_an_earlier_phase_may_hold_classes(runs, tmp_path):
         phases_words = ["--speaker_best", f"{runs}/speaker/fold1/1000/best"]
         own = phases_words if row.startswith("fused") else []
         run(yaml, tiny(yaml, tmp_path, *row_words, *own, *short))
-    tree = best.description(tmp_path / "fusion_ce_k1/fold1/1000/best")
+    tree = saved.description(tmp_path / "fusion_ce_k1/fold1/1000/best")
     assert hp.tag_of(tree["model"]["emotion"]["head"]).endswith(".LinearHead")
 
 

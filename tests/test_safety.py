@@ -11,12 +11,13 @@ import torch
 from conftest import RECIPES, YAMLS, run, tiny
 from test_tools import plot_embeddings
 
-from speechbrain_ser import EmotionRecognizer, best, safety, seen
+from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import safety, saved, seen
 
 GOOD = """labels: [angry, happy]
-reader: !new:speechbrain_ser.audio.SpeechReader
+reader: !new:speechbrain_ser.data.audio.SpeechReader
   max_seconds: 15
 model: !new:speechbrain_ser.models.classifier.Classifier
   encoder: !new:speechbrain_ser.models.encoder.Encoder
@@ -38,7 +39,7 @@ model: !new:speechbrain_ser.models.classifier.Classifier
 """
 RUN = "{marker}"  # becomes a path that no test may find afterwards
 HEAD = GOOD[GOOD.index("  head:") :]
-READER = "reader: !new:speechbrain_ser.audio.SpeechReader\n  max_seconds: 15\n"
+READER = "reader: !new:speechbrain_ser.data.audio.SpeechReader\n  max_seconds: 15\n"
 SOURCE = GOOD[GOOD.index("    source:") : GOOD.index("    frozen:")]
 
 HOSTILE = {  # what it tries: (what is replaced, by what)
@@ -67,7 +68,7 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "new of SpeechBrain's pretrainer": (
         *(HEAD, "  head: !new:speechbrain.utils.parameter_transfer.Pretrainer {}\n"),
     ),
-    "new of our tool": (HEAD, "  head: !new:speechbrain_ser.launchers.execute {}\n"),
+    "new of our tool": (HEAD, "  head: !new:speechbrain_ser.campaign.launchers.execute {}\n"),
     "name": (HEAD, "  head: !name:os.system {}\n"),
     "module": (HEAD, "  head: !module:antigravity\n"),
     "include": (HEAD, "  head: !include:/etc/passwd\n"),
@@ -94,7 +95,7 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "a key of its own": ("labels:", "pretrainer: {a: 1}\nlabels:"),
     "a mapping as a key": (
         READER,
-        "reader: !new:speechbrain_ser.audio.SpeechReader\n  ? {a: 1}\n  : 1\n",
+        "reader: !new:speechbrain_ser.data.audio.SpeechReader\n  ? {a: 1}\n  : 1\n",
     ),
     "deep nesting": ("[angry, happy]\nreader", "[" * 60 + "]" * 60 + "\nreader"),
     "deeper nesting": ("[angry, happy]\nreader", "[" * 9000 + "]" * 9000 + "\nreader"),
@@ -162,7 +163,7 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "a key that is a number": ("    frozen: cnn\n", "    1: cnn\n"),
     "a key with a path": ("    frozen: cnn\n", "    /etc: cnn\n"),
     "an absent class": (HEAD, "  head: !new:speechbrain_ser.models.heads.Absent {}\n"),
-    "a private function": (HEAD, "  head: !new:speechbrain_ser.safety._Reader {}\n"),
+    "a private function": (HEAD, "  head: !new:speechbrain_ser.models.safety._Reader {}\n"),
     "the module itself": (HEAD, "  head: !new:speechbrain_ser.models.heads {}\n"),
     "a class of torch": (HEAD, "  head: !new:torch.nn.Linear {in_features: 1, out_features: 1}\n"),
     "eval of torch's functions": (HEAD, "  head: !new:torch.jit.load {f: x}\n"),
@@ -294,16 +295,16 @@ def test_what_is_read_is_read_alike_by_hyperpyyaml(model):
 
 def test_only_splits_and_corpora_of_a_run_are_called(tmp_path):
     build, allowed = plot_embeddings.safety.build, plot_embeddings.is_of_a_corpus
-    good = hp.load_tree("split: !name:speechbrain_ser.splits.by_actor {n_folds: 3}")["split"]
+    good = hp.load_tree("split: !name:speechbrain_ser.data.splits.by_actor {n_folds: 3}")["split"]
     assert build(good, allowed).keywords == {"n_folds": 3}
     for bad in (
         "!name:os.system {}",
         "!apply:os.system ['touch it_ran']",
-        "!new:speechbrain_ser.splits.NoSuchFold {message: a, count: 1}",
-        "!name:speechbrain_ser.splits.random.Random {}",
-        "!name:speechbrain_ser.splits._require {}",
-        "!name:speechbrain_ser.corpora.download.fetch {url: x}",
-        "!name:speechbrain_ser.corpora.iemocap.Path {}",
+        "!new:speechbrain_ser.data.splits.NoSuchFold {message: a, count: 1}",
+        "!name:speechbrain_ser.data.splits.random.Random {}",
+        "!name:speechbrain_ser.data.splits._require {}",
+        "!name:speechbrain_ser.data.corpora.download.fetch {url: x}",
+        "!name:speechbrain_ser.data.corpora.iemocap.Path {}",
         "!ref <a>",
     ):
         with pytest.raises(InputError, match="is not called"):
@@ -315,13 +316,13 @@ def test_the_line_is_the_line(model):
     (model / "hyperparams.yaml").write_text(text)
     line = text.splitlines().index("    dim: !apply:os.getpid []") + 1
     with pytest.raises(InputError, match=f"hyperparams.yaml, line {line}: !apply:os.getpid"):
-        best.description(model)
+        saved.description(model)
 
 
 def test_a_description_that_is_no_text(model):
     (model / "hyperparams.yaml").write_bytes(b"\xff\xfe\x00labels")
     with pytest.raises(InputError, match="hyperparams.yaml is no text"):
-        best.description(model)
+        saved.description(model)
 
 
 def test_a_pickle_in_the_place_of_weights_is_not_read(model, tmp_path):
@@ -395,7 +396,7 @@ def test_what_the_recipes_export_is_allowed(runs):
     found = list(runs.glob("*/fold1/*/best"))
     assert len(found) > 6
     for folder in found:
-        best.checked(folder)
+        saved.checked(folder)
 
 
 def test_every_class_that_a_yaml_puts_into_its_model_or_reader_is_allowed():
@@ -430,7 +431,7 @@ def test_broken_facts_beside_a_model_are_a_sentence(model):
     for text in ('{"a": ', '[{"corpus": "c"}]', '{"c": {"speakers": [1], "utterances": []}}', "1"):
         (model / "trained_on.json").write_text(text)
         with pytest.raises(InputError, match="trained_on.json is damaged"):
-            best.trained_on(model)
+            saved.trained_on(model)
     known = [seen.entry("c", "salt", ["s"], ["u"])]
     (model / "trained_on.json").write_text(json.dumps(known))
-    assert best.trained_on(model) == known
+    assert saved.trained_on(model) == known

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from speechbrain_ser import schedules
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.schedules import Progress
+from speechbrain_ser.training import schedules
+from speechbrain_ser.training.schedules import Progress
 
 
 def at(epoch=1, epochs=5, updates=0, losses=()) -> Progress:

@@ -3,9 +3,9 @@
 import pytest
 from conftest import RECIPES, YAMLS, run, script_of
 
-from speechbrain_ser import command_line
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.training import command_line
 
 NO_COUNT = ("-1", "1.5", "x", ".nan", "[]", "{}", "True")
 NO_NUMBER = ("-1", "x", ".nan", "[1]", "{}", "True", "1.0e+400")

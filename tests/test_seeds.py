@@ -2,8 +2,8 @@
 
 import itertools
 
-from speechbrain_ser import seeds
-from speechbrain_ser.data import ShuffledBatches
+from speechbrain_ser.data import seeds
+from speechbrain_ser.data.datasets import ShuffledBatches
 
 
 def test_seeds_differ_by_every_part_of_their_key():

@@ -6,9 +6,11 @@ import pytest
 import safetensors.torch
 from test_safety import GOOD
 
-from speechbrain_ser import best, card, phases, seen
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import saved, seen
+from speechbrain_ser.sharing import card
+from speechbrain_ser.training import phases
 
 
 def part(*ids):
@@ -99,7 +101,7 @@ def test_what_leaves_is_a_model_s_own_files_without_ids(phase, tmp_path):
     assert names == ["hyperparams.yaml", "model.safetensors", "trained_on.json"]
     text = (tmp_path / "copy/trained_on.json").read_text()
     assert "anna" not in text and "bert" not in text
-    (known,) = best.trained_on(tmp_path / "copy")
+    (known,) = saved.trained_on(tmp_path / "copy")
     assert seen.among(PARTS["valid"], known, "utterances") == set(PARTS["valid"])
     for number, name in enumerate(card.FILES):
         target = tmp_path / f"elsewhere{number}"

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from speechbrain_ser import splits
+from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
 
 LABELS = ["angry", "happy", "sad", "neutral"]

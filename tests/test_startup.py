@@ -14,7 +14,7 @@ import speechbrain_ser
     [
         ("speechbrain_ser", "torch numpy"),
         ("speechbrain_ser.__main__", "torch speechbrain transformers"),
-        ("speechbrain_ser.experiment", "sklearn matplotlib pandas"),
+        ("speechbrain_ser.training.experiment", "sklearn matplotlib pandas"),
     ],
 )
 def test_what_is_not_used_at_once_is_not_imported(module, without):
@@ -26,7 +26,8 @@ def test_what_is_not_used_at_once_is_not_imported(module, without):
 
 
 def test_the_package_s_names_are_there_when_used():
-    from speechbrain_ser import Emotion, EmotionRecognizer, inference
+    from speechbrain_ser import Emotion, EmotionRecognizer
+    from speechbrain_ser.sharing import inference
 
     assert (Emotion, EmotionRecognizer) == (inference.Emotion, inference.EmotionRecognizer)
     with pytest.raises(AttributeError, match="'speechbrain_ser' has no attribute 'Emotoin'"):

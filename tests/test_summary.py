@@ -10,8 +10,9 @@ from conftest import ROOT
 from sklearn.metrics import balanced_accuracy_score
 from test_tools import tool
 
-from speechbrain_ser import metrics, rows, summary
+from speechbrain_ser.campaign import rows
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import metrics, summary
 
 LABELS = ["a", "b"]
 

@@ -10,21 +10,22 @@ from conftest import RECIPES, TINY, run, script_module, tiny
 from speechbrain import Stage
 from torch import nn
 
-from speechbrain_ser import experiment, splits
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.audio import SpeechReader, standardise
-from speechbrain_ser.augment import Volume, second_views
-from speechbrain_ser.data import ShuffledBatches, TwoViews, UnderSampledBatches
+from speechbrain_ser.data import splits
+from speechbrain_ser.data.audio import SpeechReader, standardise
+from speechbrain_ser.data.augment import Volume, second_views
+from speechbrain_ser.data.datasets import ShuffledBatches, TwoViews, UnderSampledBatches
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.losses import SupervisedContrastive
 from speechbrain_ser.models.classifier import Classifier, HiddenLayer
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.losses import SupervisedContrastive
 from speechbrain_ser.models.pooling import MeanPooling
+from speechbrain_ser.training import experiment
 
 SUPCON = RECIPES / "IEMOCAP/hparams/supcon.yaml"
-CONTRAST = ["--contrastive", "!new:speechbrain_ser.losses.SupervisedContrastive {}"]
-AUGMENT = ["--augment", "!new:speechbrain_ser.augment.Noise {}"]
+CONTRAST = ["--contrastive", "!new:speechbrain_ser.models.losses.SupervisedContrastive {}"]
+AUGMENT = ["--augment", "!new:speechbrain_ser.data.augment.Noise {}"]
 
 
 @pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches])
@@ -178,7 +179,7 @@ def test_the_rate_does_not_fall_by_the_test_part():
     part = {}
     settings = {"select_by": "last", "patience": 0, "protocol": "honest"}
     parts = {"train": {}, "valid": part, "test": part}
-    name = "!name:speechbrain_ser.schedules"
+    name = "!name:speechbrain_ser.training.schedules"
     for schedule in ("constant", "exponential {decay: 0.5}", "plateau {patience: 20, factor: 0.1}"):
         settings |= hp.load_tree(f"schedule: {name}.{schedule}")
         if "plateau" not in schedule:

@@ -15,8 +15,9 @@ from benchmarks.training import OURS
 from conftest import ROOT
 from sklearn.metrics import silhouette_score
 
-from speechbrain_ser import best, splits
-from speechbrain_ser.audio import SpeechReader
+from speechbrain_ser.data import splits
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.models import saved
 
 
 def tool(name: str) -> ModuleType:
@@ -125,7 +126,7 @@ def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
         assert shades(tmp_path / f"figure_park8{letter}.png") > 20, "a colour for each emotion"
     summary = json.loads((tmp_path / "figure_park8b.json").read_text())
     assert "mini-iemocap, fold 1" in summary["title"]
-    trained = best.load(models[1])
+    trained = saved.load(models[1])
     with torch.inference_mode():  # in one padded batch, where the tool runs them one by one
         speech = [trained["reader"](entry["wav"]) for entry in parts["test"].values()]
         lengths = torch.tensor([len(item) for item in speech])

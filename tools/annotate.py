@@ -18,9 +18,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_ser import annotation, launchers
 from speechbrain_ser.__main__ import files_of
+from speechbrain_ser.campaign import launchers
 from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.sharing import annotation
 
 
 @program("annotate.py")

@@ -21,9 +21,9 @@ import safetensors.torch
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor
 
-from speechbrain_ser import best, safety
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.models import safety, saved
 
 FILES = ("hyperparams.yaml", "wav2vec2.ckpt", "model.ckpt", "label_encoder.txt")
 NAMES = {"neu": "neutral", "ang": "angry", "hap": "happy", "sad": "sad", "exc": "excited"}
@@ -101,7 +101,7 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
         pooling = "NormalisedMeanPooling" if lobe.get("output_norm") is True else "MeanPooling"
         dim, models = linear.shape[1], "speechbrain_ser.models"
         settings = {
-            "reader": hp.new("speechbrain_ser.audio.SpeechReader", normalise=normalise),
+            "reader": hp.new("speechbrain_ser.data.audio.SpeechReader", normalise=normalise),
             "model": hp.new(
                 f"{models}.classifier.Classifier",
                 encoder=hp.new(f"{models}.encoder.Encoder", source=temporary, frozen="all"),
@@ -113,7 +113,7 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
         with torch.no_grad():
             model.head.weight.copy_(linear)
             model.head.bias.zero_()
-        best.export(folder, settings, model, labels, [], {"converted_from": str(source.name)})
+        saved.export(folder, settings, model, labels, [], {"converted_from": str(source.name)})
 
 
 def text_of(tree, value) -> str:

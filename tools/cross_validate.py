@@ -17,8 +17,10 @@ import sys
 import time
 from pathlib import Path
 
-from speechbrain_ser import campaign, launchers, plan, rows, summary
+from speechbrain_ser.campaign import launchers, plan, rows
+from speechbrain_ser.campaign import run as campaign
 from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.results import summary
 
 
 @program("cross_validate.py")

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_ser import best, recordings, seen, space
 from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.models import saved, seen
+from speechbrain_ser.sharing import recordings, space
 
 RESULTS = "results"
 
@@ -54,7 +55,7 @@ def main(words: list[str] | None = None) -> int:
 def page():
     """The module of the page; InputError without gradio."""
     try:
-        from speechbrain_ser import demo
+        from speechbrain_ser.sharing import demo
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
@@ -74,8 +75,8 @@ def find(sources: list[str]) -> dict[str, str]:
                 f"there is no folder {source}: name a run's folder or a Hub id, or train a model "
                 "first, bash tools/quickstart.sh"
             )
-        inside = sorted(Path(source).rglob(f"best/{best.WEIGHTS}"))
-        if not inside or (Path(source) / best.WEIGHTS).is_file():
+        inside = sorted(Path(source).rglob(f"best/{saved.WEIGHTS}"))
+        if not inside or (Path(source) / saved.WEIGHTS).is_file():
             if fault := fault_of(source):
                 raise InputError(fault)
             found[source] = None
@@ -90,8 +91,8 @@ def find(sources: list[str]) -> dict[str, str]:
 def fault_of(source: str | Path) -> str | None:
     """Why a model does not name emotions, None if it does."""
     try:
-        labels = best.description(source)["labels"]
-        known = best.trained_on(source)
+        labels = saved.description(source)["labels"]
+        known = saved.trained_on(source)
     except InputError as error:
         return str(error)
     people = {name for one in known for name in seen.among(labels, one, "speakers")}

@@ -25,17 +25,19 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from speechbrain_ser import EmotionRecognizer, best, metrics, output
+from speechbrain_ser import EmotionRecognizer, output
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import read_json
+from speechbrain_ser.models import saved
 from speechbrain_ser.models.baseline import CnnLstm
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.frontends import PerUtterance
 from speechbrain_ser.models.knn import NearestNeighbours
 from speechbrain_ser.models.probe import Probe
 from speechbrain_ser.models.speaker import EcapaNetwork
-from speechbrain_ser.onnx import DESCRIPTION, OnnxNetwork
+from speechbrain_ser.results import metrics
+from speechbrain_ser.sharing.onnx import DESCRIPTION, OnnxNetwork
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of the extra onnx
 CLOSE = 1e-4  # of a probability
@@ -97,7 +99,7 @@ def main(words: list[str] | None = None) -> int:
 
 def describe(source: str) -> str:
     """The labels and the reader of a model, as yaml."""
-    tree = best.description(source)
+    tree = saved.description(source)
     del tree["model"]
     return hp.dump(tree)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_ser import plots, report
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import read_json
+from speechbrain_ser.results import plots, report
 
 
 def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:

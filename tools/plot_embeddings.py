@@ -41,12 +41,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from speechbrain_ser import best, output, plots, safety, splits
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.corpora import mini
+from speechbrain_ser import output
+from speechbrain_ser.data import splits
+from speechbrain_ser.data.corpora import mini
 from speechbrain_ser.errors import InputError, program
-from speechbrain_ser.experiment import corpus_name
 from speechbrain_ser.files import as_json, read_json, write_atomically
+from speechbrain_ser.models import safety, saved
+from speechbrain_ser.results import plots
+from speechbrain_ser.training.experiment import corpus_name
 
 FRAGMENTS = Path(__file__).parents[1] / "recipes" / "common"
 FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
@@ -84,7 +87,7 @@ def settings_of(options: argparse.Namespace) -> dict:
 def run_folder(options: argparse.Namespace) -> Path:
     """The run that says which recordings there are: --run, or the first model's own."""
     folder = Path(options.run or Path(options.model[0]).absolute().parent)
-    missing = [n for n in ("manifest.json", best.HYPERPARAMS) if not (folder / n).is_file()]
+    missing = [n for n in ("manifest.json", saved.HYPERPARAMS) if not (folder / n).is_file()]
     if missing:
         raise InputError(
             f"{folder} is no run folder (it has no {missing[0]}): name one with --run, or a "
@@ -101,7 +104,7 @@ def recordings(options: argparse.Namespace, parts: list[str]) -> tuple[str, dict
         name, manifest = corpus_manifest(options.corpus, options.data_folder)
         return name, {"all": manifest}
     folder = run_folder(options)
-    settings = hp.load_tree((folder / best.HYPERPARAMS).read_text())
+    settings = hp.load_tree((folder / saved.HYPERPARAMS).read_text())
     if options.data_folder:  # the corpus has moved since the run
         manifest = safety.build(settings["corpus"]["prepare"], is_of_a_corpus)(options.data_folder)
     else:
@@ -137,15 +140,15 @@ def corpus_manifest(name: str, data_folder: str | None) -> tuple[str, dict[str, 
 def is_of_a_corpus(tag: str) -> bool:
     """Whether a tag names a split or a corpus' reader, as the settings of a run do."""
     module, _, name = tag.removeprefix("!name:").rpartition(".")
-    is_prepare = module.startswith("speechbrain_ser.corpora.") and name == "prepare"
-    is_split = module == "speechbrain_ser.splits" and not name.startswith("_")
+    is_prepare = module.startswith("speechbrain_ser.data.corpora.") and name == "prepare"
+    is_split = module == "speechbrain_ser.data.splits" and not name.startswith("_")
     return tag.startswith("!name:") and (is_prepare or is_split)
 
 
 @torch.inference_mode()
 def embeddings(source: str, entries: Mapping[str, dict], device: str) -> np.ndarray:
     """The model's embedding of every recording, read and run one at a time, [item, dim]."""
-    model = best.load(source)
+    model = saved.load(source)
     network = model["model"].to(device)
     if not hasattr(network, "embed"):
         raise InputError(f"{source} holds a {type(network).__name__}, which gives no embedding")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_ser import output, plots, report
+from speechbrain_ser import output
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import read_json, write_atomically
+from speechbrain_ser.results import plots, report
 
 
 def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]]]:

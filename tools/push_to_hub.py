@@ -17,9 +17,10 @@ from pathlib import Path
 import huggingface_hub
 from tqdm import tqdm
 
-from speechbrain_ser import EmotionRecognizer, card, output
+from speechbrain_ser import EmotionRecognizer, output
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import read_json
+from speechbrain_ser.sharing import card
 
 CLOSE = 1e-5  # of a probability
 

@@ -20,9 +20,13 @@ from pathlib import Path
 
 from cross_validate import numbers
 
-from speechbrain_ser import best, campaign, command_line, launchers, plan, rows, summary
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.campaign import launchers, plan, rows
+from speechbrain_ser.campaign import run as campaign
 from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.models import saved
+from speechbrain_ser.results import summary
+from speechbrain_ser.training import command_line
 
 SIZES = ("encoder", "dim", "batch_size", "lr", "passes", "updates_per_epoch", "max_epochs")
 
@@ -124,7 +128,7 @@ def cost(row: Mapping, done: list[dict], folds: int | None, results: Path) -> st
 
 
 def encoder_of(folder: Path):
-    return hp.plain(hp.load_tree((folder / best.HYPERPARAMS).read_text()).get("encoder"))
+    return hp.plain(hp.load_tree((folder / saved.HYPERPARAMS).read_text()).get("encoder"))
 
 
 def reproduce(chosen: Mapping[str, dict], rest: list[str], options: argparse.Namespace) -> int:

@@ -19,9 +19,10 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from speechbrain_ser import rows, summary
+from speechbrain_ser.campaign import rows
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import write_atomically
+from speechbrain_ser.results import summary
 
 BEGIN, END = "<!-- results: {} -->", "<!-- /results -->"
 BLOCK = re.compile(r"<!-- results: (.+?) -->.*?<!-- /results -->", flags=re.DOTALL)

@@ -15,12 +15,13 @@ import torch
 from torch.nn.functional import nll_loss
 from tqdm import tqdm
 
-from speechbrain_ser import data, metrics
-from speechbrain_ser.brain import SerBrain
+from speechbrain_ser.data.datasets import make_dataset, make_loader
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.experiment import run
 from speechbrain_ser.models.knn import search
-from speechbrain_ser.phases import check_labels
+from speechbrain_ser.results import metrics
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.phases import check_labels
 
 
 class KnnBrain(SerBrain):
@@ -60,8 +61,8 @@ class KnnBrain(SerBrain):
     @torch.no_grad()
     def embeddings(self, part):
         """A part's embeddings [utterance, dim] and targets [utterance], without augmentation."""
-        dataset = data.make_dataset(self.parts[part], self.hparams.reader, self.hparams.targets)
-        loader = data.make_loader(
+        dataset = make_dataset(self.parts[part], self.hparams.reader, self.hparams.targets)
+        loader = make_loader(
             dataset.filtered_sorted(sort_key="duration"),
             self.hparams.workers,
             self.hparams.test_batch_size,

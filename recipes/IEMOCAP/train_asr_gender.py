@@ -7,8 +7,8 @@ a WER of 22.80 and a gender UA of 98.57. The second phase, train_multitask.py wi
 starts from the fold's model. Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.experiment import run
-from speechbrain_ser.multitask_brain import MultitaskBrain
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.multitask_brain import MultitaskBrain
 
 
 class AsrGenderBrain(MultitaskBrain):

@@ -6,8 +6,8 @@ wav2vec 2.0 -> k parallel attention blocks -> tensor fusion -> ArcFace over 4 em
 reports WA/UA 71.05/72.15 with k = 4 (mean of 5 folds). Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.experiment import run
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
 
 
 class EmotionBrain(SerBrain):

@@ -8,8 +8,8 @@ two_stage.yaml goes on from train_asr_gender.py, the lower blocks frozen (Table 
 names its command if it is missing. Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.experiment import run
-from speechbrain_ser.multitask_brain import MultitaskBrain
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.multitask_brain import MultitaskBrain
 
 
 class EmotionTasksBrain(MultitaskBrain):

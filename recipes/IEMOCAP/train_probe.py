@@ -7,8 +7,8 @@ reports UA 67.2 (5 folds pooled, mean of 5 seeds), and 66.3 beside eGeMAPS (prob
 The features are computed once and stored. Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.experiment import run
-from speechbrain_ser.probe_brain import ProbeBrain
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.probe_brain import ProbeBrain
 
 if __name__ == "__main__":
     run(ProbeBrain)

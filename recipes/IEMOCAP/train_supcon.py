@@ -10,8 +10,8 @@ on synthesised speech.
 
 from torch.nn.functional import cross_entropy
 
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.experiment import run
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
 
 
 class SupconBrain(SerBrain):

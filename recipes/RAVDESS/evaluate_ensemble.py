@@ -16,11 +16,12 @@ import torch
 from torch.nn.functional import nll_loss
 from tqdm import tqdm
 
-from speechbrain_ser import data, metrics, votes
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.experiment import run
-from speechbrain_ser.phases import check_labels
+from speechbrain_ser.data.datasets import make_dataset, make_loader
+from speechbrain_ser.results import metrics, votes
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.phases import check_labels
 
 
 class EnsembleBrain(SerBrain):
@@ -46,8 +47,8 @@ class EnsembleBrain(SerBrain):
         """In the place of training: the members' scores on validation, and the best combination."""
         self.modules.eval()
         answers, targets = [], []
-        dataset = data.make_dataset(self.parts["valid"], self.hparams.reader, self.hparams.targets)
-        loader = data.make_loader(dataset, self.hparams.workers, self.hparams.test_batch_size)
+        dataset = make_dataset(self.parts["valid"], self.hparams.reader, self.hparams.targets)
+        loader = make_loader(dataset, self.hparams.workers, self.hparams.test_batch_size)
         for batch in tqdm(loader, desc="validation", disable=self.noprogressbar):
             answers.append(self.asked(batch))
             targets += batch.emotion_id.tolist()

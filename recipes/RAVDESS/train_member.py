@@ -9,8 +9,8 @@ less. evaluate_ensemble.py lets trained members vote. Without data: a trial on s
 
 from torch.nn.functional import cross_entropy
 
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.experiment import run
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
 
 
 class MemberBrain(SerBrain):

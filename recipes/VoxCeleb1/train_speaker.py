@@ -7,8 +7,8 @@ WA/UA 93.89/94.22 with ArcFace, 87.98/87.19 with cross-entropy. speaker_ecapa.ya
 SpeechBrain's ECAPA-TDNN in its place. Without data: a trial on synthesised speech.
 """
 
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.experiment import run
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
 
 
 class SpeakerBrain(SerBrain):

@@ -5,8 +5,9 @@ from speechbrain.lobes.features import Fbank
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from speechbrain_ser.audio import SAMPLE_RATE
-from speechbrain_ser.models.padding import num_samples, trim, valid_mask
+from speechbrain_ser.data.audio import SAMPLE_RATE
+from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.models.padding import valid_mask
 
 
 class CnnLstm(nn.Module):

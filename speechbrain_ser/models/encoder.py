@@ -8,16 +8,15 @@ import torch
 from torch import nn
 from transformers.masking_utils import create_bidirectional_mask
 
-from speechbrain_ser.audio import SAMPLE_RATE
+from speechbrain_ser.data.audio import SAMPLE_RATE
+from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import fast_path
 from speechbrain_ser.models.padding import (
     ValidGroupNorm,
     may_be_padded,
     must_not_wait,
-    num_samples,
     pad_items,
-    trim,
     valid_mask,
 )
 from speechbrain_ser.models.pretrained import first, load_model

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from speechbrain_ser.audio import SAMPLE_RATE
+from speechbrain_ser.data.audio import SAMPLE_RATE
+from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.padding import num_samples
 
 VOTES = ("hard", "soft", "weighted")
 TIES = ("first", "best_member", "mean")

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.losses import reverse_gradient
 from speechbrain_ser.models.classifier import UtteranceNetwork
 from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.losses import reverse_gradient
 from speechbrain_ser.models.pooling import valid_mean
 
 
@@ -31,7 +31,7 @@ class PooledHead(LinearHead):
 class AsrHead(nn.Linear):
     """Names a token per frame: dropout and a linear layer; trained with CTC.
 
-    tokenizer : of speechbrain_ser.text; it stays with the head
+    tokenizer : of speechbrain_ser.data.text; it stays with the head
     """
 
     def __init__(self, dim: int, tokenizer, dropout: float = 0.1):

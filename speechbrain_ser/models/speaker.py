@@ -6,8 +6,8 @@ from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from speechbrain.processing.features import InputNormalization
 from torch import nn
 
+from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.models.classifier import UtteranceNetwork
-from speechbrain_ser.models.padding import num_samples, trim
 from speechbrain_ser.models.pooling import check_dim
 
 

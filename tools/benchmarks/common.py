@@ -11,7 +11,7 @@ import soundfile
 import torch
 import transformers
 
-from speechbrain_ser.audio import SAMPLE_RATE
+from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.errors import InputError
 
 BASE = {"model_type": "wav2vec2"}  # its defaults are wav2vec2-base's shape

@@ -19,11 +19,13 @@ from speechbrain.nnet.pooling import StatisticsPooling
 from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 
 from benchmarks import common
-from speechbrain_ser import EmotionRecognizer, annotation, best
+from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.models import saved
+from speechbrain_ser.sharing import annotation
 
 SETTINGS = """
-reader: !new:speechbrain_ser.audio.SpeechReader
+reader: !new:speechbrain_ser.data.audio.SpeechReader
     normalise: True
 model: !new:speechbrain_ser.models.classifier.Classifier
     encoder: !new:speechbrain_ser.models.encoder.Encoder
@@ -52,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(hub)
         tree = hp.load_tree(SETTINGS.format(hub=hub, dim=dim, labels=common.EMOTIONS))
         model = hp.build(tree)["model"]
-        best.export(folder / "best", tree, model, common.EMOTIONS, {}, {})
+        saved.export(folder / "best", tree, model, common.EMOTIONS, {}, {})
         recognizers = {
             "": EmotionRecognizer.from_hparams(folder / "best", None, {"device": str(device)})
         }

@@ -22,7 +22,7 @@ from benchmarks.common import (
     shape,
     stopwatch,
 )
-from speechbrain_ser.audio import SAMPLE_RATE
+from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.models.emotion import EmotionNetwork, FusionNetwork
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import CosineHead

@@ -24,18 +24,18 @@ from benchmarks.common import (
     recordings,
     shape,
 )
-from speechbrain_ser import schedules
-from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.brain import SerBrain
-from speechbrain_ser.checkpoints import EarlyStop
-from speechbrain_ser.data import WrappedBatches, make_loader
-from speechbrain_ser.features import FeatureStore
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.datasets import WrappedBatches, make_loader
+from speechbrain_ser.data.lengths import num_samples
+from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.frontends import EncoderLayers
 from speechbrain_ser.models.heads import LinearHead
-from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.models.probe import Branch, DenseBody, Probe
-from speechbrain_ser.probe_brain import ProbeBrain
+from speechbrain_ser.training import schedules
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.checkpoints import EarlyStop
+from speechbrain_ser.training.probe_brain import ProbeBrain
 
 
 class Recomputing(ProbeBrain):

@@ -28,21 +28,21 @@ from transformers import (
 )
 
 from benchmarks import common
-from speechbrain_ser import cache
-from speechbrain_ser.audio import SpeechReader
-from speechbrain_ser.data import (
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.datasets import (
     BucketedBatches,
     ShuffledBatches,
     make_dataset,
     make_loader,
     replace_speech,
 )
-from speechbrain_ser.features import FeatureStore
+from speechbrain_ser.data.lengths import num_samples
+from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.models.classifier import Classifier
 from speechbrain_ser.models.encoder import Encoder
 from speechbrain_ser.models.heads import LinearHead
-from speechbrain_ser.models.padding import num_samples
 from speechbrain_ser.models.pooling import MeanPooling
+from speechbrain_ser.training import cache
 
 Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # speech, lens -> logits
 OURS = {  # name: fast path of the CPU, batching, dtype of the cache, precision

@@ -1,0 +1,1 @@
+"""Any row of any table: which runs, in what order, where."""

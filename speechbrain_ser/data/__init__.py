@@ -1,0 +1,1 @@
+"""From a corpus to items: manifests, splits, datasets, audio, augmentation, the store."""

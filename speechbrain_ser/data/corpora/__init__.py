@@ -1,0 +1,157 @@
+"""Corpora: each module's `prepare(data_folder, **options)` returns a manifest.
+
+A manifest is {utt_id: {"wav", "duration", "emotion", "speaker", "session", "gender", "style",
+"words", ...}}, sorted by utt_id: absolute path, seconds, then texts ("" where unknown). It holds
+neither folds nor splits, except the "split" (train, valid or test) that a list or table states.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_ser.data.audio import duration
+from speechbrain_ser.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# endings by which audio is known that no row of a manifest names
+AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff")
+MANY = 2_000  # files: fewer headers are read before a progress bar would be seen
+
+
+def row(
+    wav: str | Path,
+    speaker: str,
+    emotion: str = "",
+    session: str = "",
+    gender: str = "",
+    style: str = "",
+    words: str = "",
+    **more: str,
+) -> dict:
+    """One utterance's entry of a manifest, its duration not yet measured."""
+    return {
+        "wav": str(wav),
+        "duration": 0.0,
+        "emotion": emotion,
+        "speaker": speaker,
+        "session": session,
+        "gender": gender,
+        "style": style,
+        "words": words,
+        **more,
+    }
+
+
+def measure(paths: Iterable[str | Path]) -> list[float | InputError]:
+    """Seconds of each file by its header, or why it cannot be read, in the order of paths."""
+    paths = list(paths)
+    bar = tqdm(paths, desc="reading audio headers", disable=None if len(paths) > MANY else True)
+    return [_seconds(path) for path in bar]
+
+
+def finish(rows: dict[str, dict]) -> dict[str, dict]:
+    """Rows without durations -> the manifest: durations measured, sorted by utt_id.
+
+    Raises InputError naming the first file that cannot be read, and how many there are.
+    """
+    durations = measure(entry["wav"] for entry in rows.values())
+    errors = [seconds for seconds in durations if isinstance(seconds, InputError)]
+    if errors:
+        others = f"; {len(errors) - 1} more files cannot be read" if len(errors) > 1 else ""
+        raise InputError(f"{errors[0]}{others}")
+    for entry, seconds in zip(rows.values(), durations, strict=True):
+        entry["duration"] = seconds
+    return dict(sorted(rows.items()))
+
+
+def existing_path(data_folder: str | Path | None, variable: str, expected: str) -> Path:
+    """The absolute path, or InputError saying what is `expected` and how to give it."""
+    if not data_folder:
+        raise InputError(f"no data_folder given, expected {expected}: {how_to_give(variable)}")
+    path = Path(data_folder).expanduser().absolute()
+    if not path.exists():
+        raise InputError(f"{path} does not exist, expected {expected}: {how_to_give(variable)}")
+    return path
+
+
+def existing_folder(data_folder: str | Path | None, variable: str, expected: str) -> Path:
+    """The absolute folder, or InputError saying what is `expected` and how to give it."""
+    folder = existing_path(data_folder, variable, expected)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file, expected {expected}: {how_to_give(variable)}")
+    return folder
+
+
+def wrong_folder(folder: Path, variable: str, expected: str) -> InputError:
+    """The error for a folder that holds something else; it names what was found."""
+    names = sorted(path.name for path in folder.iterdir())
+    found = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return InputError(
+        f"{folder} holds {found or 'nothing'}, expected {expected}: {how_to_give(variable)}"
+    )
+
+
+def check_options(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """InputError if one of the `given` values of option `name` is not `known`."""
+    known = list(known)
+    unknown = [value for value in given if value not in known]
+    if unknown:
+        raise InputError(f"{name} holds {unknown[0]!r}, which is none of {', '.join(known)}")
+
+
+def check_files(missing: list[Path], source: str) -> None:
+    """InputError with the count and the first of the files that `source` lists in vain."""
+    if missing:
+        raise InputError(
+            f"{len(missing)} files that {source} lists are missing, the first is {missing[0]}: "
+            "complete the corpus"
+        )
+
+
+class LeftOut:
+    """What a corpus holds and its manifest does not, counted by reason, with an example of each."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+
+    def add(self, reason: str, name: str | Path) -> None:
+        """One more utterance or file; `reason` follows a count: "3 without audio"."""
+        self.counts[reason] += 1
+        self.examples.setdefault(reason, str(name))
+
+    def tell(self, corpus: str, count: int) -> None:
+        """Log the size of the manifest, and what is not in it."""
+        logger.info("%s: %s utterances%s", corpus, f"{count:,}", f"; {self}" if self.counts else "")
+
+    def __str__(self) -> str:
+        reasons = (
+            f"{count:,} {reason} (such as {self.examples[reason]})"
+            for reason, count in self.counts.most_common()
+        )
+        return f"left out: {', '.join(reasons)}" if self.counts else ""
+
+
+def check_count(count: int, expected: int | None, corpus: str, left_out: LeftOut) -> None:
+    """InputError if `count` utterances are not the `expected` ones of the complete corpus."""
+    if expected is not None and count != expected:
+        raise InputError(
+            f"{count} utterances found, {expected} expected: is {corpus}? To use what is there, "
+            f"--corpus '{{expected: null}}'{f'; {left_out}' if left_out.counts else ''}"
+        )
+
+
+def how_to_give(variable: str) -> str:
+    """The end of a sentence about a missing or wrong data_folder."""
+    return f"give it with --data_folder PATH or the environment variable {variable}"
+
+
+def _seconds(path: str | Path) -> float | InputError:
+    try:
+        return duration(path)
+    except InputError as error:
+        return error

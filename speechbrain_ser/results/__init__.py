@@ -1,0 +1,1 @@
+"""What runs come to: metrics, reports, summaries, figures, votes."""

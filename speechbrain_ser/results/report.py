@@ -1,0 +1,144 @@
+"""What a run leaves: results.json, predictions.csv and figures, and how they are shown."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+
+from speechbrain_ser import output
+from speechbrain_ser.data import splits
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import as_json, read_json, write_atomically
+from speechbrain_ser.models import safety
+
+COLUMNS = ("id", "target", "prediction")  # of predictions.csv, before a probability per label
+COMPLETE = ".complete"  # written last: all else is there
+
+
+def refuse_labels(targets: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError for a value of a target that predictions.csv or a reader takes for another.
+
+    targets : field of the manifest -> its values
+    """
+    for field, values in targets.items():
+        for value in values:
+            text = str(value)
+            if text in COLUMNS or not safety.is_plain(text):
+                raise InputError(
+                    f"the {field} {text!r} cannot be a label: rename it in the corpus (labels are "
+                    f"plain words, no path, no sign of yaml first, and not {', '.join(COLUMNS)})"
+                )
+
+
+def is_complete(folder: Path) -> bool:
+    return (folder / COMPLETE).is_file()
+
+
+def complete(folder: Path) -> None:
+    write_atomically(folder / COMPLETE, "")
+
+
+def write(
+    folder: Path, brain: sb.Brain, corpus: str, parts: Mapping[str, Mapping[str, dict]]
+) -> dict:
+    """Write the files of a tested SerBrain; return the content of results.json."""
+    from speechbrain_ser.results import (
+        plots,  # late: a run that begins need not wait for matplotlib
+    )
+
+    hparams = brain.hparams
+    parameters = list(brain.modules.model.parameters())
+    state = brain.modules.model.state_dict()
+    facts = brain.facts()
+    normalised = ", transductive" if facts.get("transductive") else ""
+    results = brain.scores | {
+        "corpus": corpus,
+        "protocol": f"{hparams.protocol}, {splits.protocol(parts)}{normalised}",
+        "experiment": f"{hparams.experiment}{hparams.variant}",
+        "fold": hparams.fold,
+        "seed": hparams.seed,
+        "epochs": hparams.epochs.current,
+        "best_epoch": brain.best_epoch,
+        "seconds": round(hparams.epochs.seconds, 1),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "megabytes": round(sum(t.numel() * t.element_size() for t in state.values()) / 1e6, 1),
+        "peak_gigabytes": peak_memory(brain.device),
+        "commit": commit(),
+    }
+    results |= facts
+    rows = sorted(brain.predictions(), key=lambda row: row["id"])
+    for row in rows:
+        if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):
+            raise InputError(
+                f"{row['id']}: the trained model gives NaN or infinite probabilities: train with a "
+                "smaller lr, or in fp32"
+            )
+    table = output.as_csv(list(rows[0]), (row.values() for row in rows))
+    write_atomically(folder / "predictions.csv", table)
+    title = f"{results['experiment']} on {corpus}, fold {hparams.fold}, seed {hparams.seed}"
+    if "confusion" in results:
+        plots.confusion_matrix(
+            results["confusion"],
+            results["labels"],
+            folder / "confusion.png",
+            f"{title}: WA {results['WA']:.1f}, UA {results['UA']:.1f}",
+        )
+    if history := hparams.epochs.history:
+        plots.training_curves(history, folder / "curves.png", title, best=brain.best_epoch)
+    write_atomically(folder / "results.json", as_json(results))
+    return results
+
+
+def peak_memory(device: str | torch.device) -> float:
+    """Gigabytes: of a CUDA device the most that was allocated, else the most the process held."""
+    if torch.device(device).type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+    if sys.platform == "win32":
+        return 0.0  # it does not tell
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+
+
+def commit() -> str:
+    """The code's git commit, with -dirty if it was changed since; "" outside a checkout."""
+    git = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+    ]
+    try:
+        return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def show(folder: Path) -> None:
+    """Print a finished run's table and where its files lie."""
+    results = read_json(folder / "results.json")
+    columns = ["corpus", "fold", "seed", "epochs", "WA", "UA", "F1", "UA_gender", "UA_style", "WER"]
+    columns = [column for column in columns if column in results]
+    cells = [f"{v:.2f}" if isinstance(v := results[c], float) else str(v) for c in columns]
+    widths = [max(len(c), len(v)) for c, v in zip(columns, cells, strict=True)]
+    for row in (columns, cells):
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    if "oracle" in results:
+        chosen = " and ".join(f"{name} {value}" for name, value in results["oracle"].items())
+        kinds = {"without_knn": "no neighbours", "oracle": f"{chosen}, best on test"}
+        for name, said in kinds.items():
+            print(f"{said}: WA {results[f'WA_{name}']:.2f}, UA {results[f'UA_{name}']:.2f}")
+    print(f"protocol: {results['protocol']}")
+    print(f"run:      {folder}")
+    print(f"figures:  {', '.join(map(str, sorted(folder.glob('*.png'))))}")
+    print(f"model:    {folder / 'best'}")

@@ -1,0 +1,1 @@
+"""A finished model in use: inference, ONNX, annotation, the page, the card."""

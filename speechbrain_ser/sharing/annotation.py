@@ -1,0 +1,99 @@
+"""The emotions of a large collection, shard by shard: what is written stays, the rest goes on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import read_json, write_atomically
+from speechbrain_ser.models import saved
+from speechbrain_ser.output import printable
+from speechbrain_ser.sharing import onnx
+from speechbrain_ser.sharing.inference import EmotionRecognizer
+
+FILES = "files.txt"
+SETTINGS = "settings.json"
+
+
+def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> list[int]:
+    """Note what the folder's parts are made of; return the shards that it still lacks.
+
+    Raises InputError if the folder holds parts of another model, collection or shard size.
+    """
+    if not paths:
+        raise InputError("there is no file to annotate")
+    if broken := [path for path in paths if path.splitlines() != [path] or not _is_text(path)]:
+        raise InputError(
+            f"a path with a line break, or that is no text, cannot be listed in {FILES}: rename "
+            f"{printable(broken[0])} ({len(broken)} in all)"
+        )
+    if shard_size < 1:
+        raise InputError(f"a shard of {shard_size} files: at least 1 is needed")
+    if source.endswith(onnx.ENDING):
+        files = [onnx.find(source)]
+    else:
+        files = [saved.find(source) / name for name in (saved.HYPERPARAMS, saved.WEIGHTS)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    listing = "".join(f"{path}\n" for path in paths)
+    settings = {
+        "model": digest.hexdigest(),
+        "files": hashlib.sha256(listing.encode()).hexdigest(),
+        "count": len(paths),
+        "shard_size": shard_size,
+    }
+    if (folder / SETTINGS).is_file():
+        there = read_json(folder / SETTINGS, "delete that folder and annotate again")
+        if other := [name for name, value in settings.items() if there.get(name) != value]:
+            raise InputError(
+                f"{folder} holds parts of another {' and '.join(other)}: name another --out, or "
+                "delete that folder"
+            )
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / FILES, listing)
+        write_atomically(folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    shards = range(-(-len(paths) // shard_size))
+    return [shard for shard in shards if not part(folder, shard).is_file()]
+
+
+def _is_text(path: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in path)  # bytes of a name that are no UTF-8
+
+
+def part(folder: Path, shard: int) -> Path:
+    return folder / f"part-{shard:06d}.jsonl"
+
+
+class Annotator:
+    """Annotates one shard per call; Ray Data keeps one per worker, so a model is loaded once.
+
+    A part has a line per file, in the order of files.txt: label, probs and seconds, or error.
+    """
+
+    def __init__(self, source: str, folder: str, batch_size: int | None, readers: int, device: str):
+        self.recognizer = EmotionRecognizer.from_hparams(source, run_opts={"device": device})
+        self.folder = Path(folder)
+        self.batch_size = batch_size
+        self.readers = readers
+        self.size = json.loads((self.folder / SETTINGS).read_text())["shard_size"]
+        self.paths = (self.folder / FILES).read_text().splitlines()
+
+    def __call__(self, row: dict) -> dict:
+        """{"item": shard} -> the shard, its number of files, and how many of them are bad."""
+        shard = int(row["item"])
+        paths = self.paths[shard * self.size : (shard + 1) * self.size]
+        lines: dict[int, dict] = {}
+        for position, found in self.recognizer.each(paths, self.batch_size, self.readers):
+            line: dict = {"file": paths[position]}
+            if isinstance(found, InputError):
+                line["error"] = str(found)
+            else:
+                line |= {"label": found.label, "probs": found.probs, "seconds": found.end}
+            lines[position] = line
+        text = "".join(f"{json.dumps(lines[i])}\n" for i in range(len(paths)))
+        write_atomically(part(self.folder, shard), text)
+        bad = sum("error" in line for line in lines.values())
+        return {"shard": shard, "files": len(paths), "bad": bad}

@@ -1,0 +1,200 @@
+"""What is shared of a run: the model folder, with a card made of its results."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.files import read_json, write_atomically
+from speechbrain_ser.models import saved, seen
+from speechbrain_ser.results import report
+
+FILES = (
+    saved.HYPERPARAMS,
+    saved.WEIGHTS,
+    saved.TRAINED_ON,
+    saved.RESULTS,
+)  # that leave the machine
+CORPORA = {  # name: (title, the licence of its recordings, the paper to cite)
+    "iemocap": (
+        "IEMOCAP",
+        "available to researchers on request, for research only",
+        "Busso et al. 2008, IEMOCAP: interactive emotional dyadic motion capture database",
+    ),
+    "ravdess": (
+        "RAVDESS",
+        "CC BY-NC-SA 4.0: no commercial use",
+        "Livingstone and Russo 2018, The Ryerson Audio-Visual Database of Emotional Speech and "
+        "Song",
+    ),
+    "voxceleb1": (
+        "VoxCeleb1",
+        "CC BY 4.0 of the annotations; the recordings are their owners'",
+        "Nagrani, Chung and Zisserman 2017, VoxCeleb: a large-scale speaker identification dataset",
+    ),
+}
+TRIAL = "**A trial on synthesised speech: it knows nothing of people's emotions.**"
+KINDS = {"WA": "accuracy", "UA": "recall", "F1": "f1"}  # our names: the Hub's
+PAPERS = {  # beginning of an experiment's name: the method's paper
+    ("speaker", "emotion", "fusion"): "Park et al. 2023, Using Speaker-Specific Emotion "
+    "Representations in Wav2vec 2.0-Based Modules for Speech Emotion Recognition",
+    ("probe",): "Pepino, Riera and Ferrer 2021, Emotion Recognition from Speech Using wav2vec 2.0",
+    ("asr_gender", "multitask", "two_stage"): "Gao, Chu and Kawahara 2023, Two-stage Finetuning of "
+    "Wav2vec 2.0 for Speech Emotion Recognition with ASR and Gender Pretraining",
+    ("supcon", "knn"): "Wang, Zhao and Qin 2023, Supervised Contrastive Learning with Nearest "
+    "Neighbor Search for Speech Emotion Recognition",
+    ("member", "ensemble"): "Gavali and Verma, an ensemble of self-supervised speech encoders",
+}
+
+
+def copy(source: Path, folder: Path) -> list[str]:
+    """Copy a model's own files to a new folder; return the names of what else there is.
+
+    Raises InputError for a link in the place of one: what it leads to is not the model's.
+    """
+    folder.mkdir(parents=True)
+    for name in FILES:
+        path = source / name
+        if path.is_symlink() or path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file: put the file itself there, not a link")
+        if name == saved.TRAINED_ON and path.is_file():
+            (folder / name).write_text(json.dumps(saved.trained_on(source)))
+        elif path.is_file():
+            shutil.copy(path, folder)
+    return sorted(path.name for path in source.iterdir() if path.name not in FILES)
+
+
+def assemble(run: Path, folder: Path, repo: str | None) -> list[str]:
+    """Write a complete run's model to a new folder, with config.json and the card README.md.
+
+    repo : user/name, for the card; None: named after the experiment
+
+    Returns the names of what else lies in best/, and is left out. Raises InputError for a run that
+    is not complete, a folder that is there, links, and labels that are people's names.
+    """
+    if not report.is_complete(run) or not (run / "best").is_dir():
+        raise InputError(f"{run} holds no complete run: give results/<experiment>/fold<k>/<seed>")
+    if folder.exists():
+        raise InputError(f"{folder} is there already: name a new folder, or delete it")
+    tree = saved.description(run / "best")
+    known = saved.trained_on(run / "best")
+    results = read_json(run / "results.json")
+    if results["corpus"].removeprefix("mini-") not in CORPORA:
+        if people := [
+            label for one in known for label in seen.among(tree["labels"], one, "speakers")
+        ]:
+            raise InputError(
+                f"{run} names speakers of {results['corpus']} ({len(people)}), whose names would "
+                "be published: share a model of emotions"
+            )
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    left_out = copy(run / "best", temporary)
+    config = {
+        "library_name": "speechbrain",
+        "task": "audio-classification",
+        "sampling_rate": tree["reader"].get("sample_rate", 16_000),
+        "id2label": dict(enumerate(tree["labels"])),
+        "architectures": [hp.tag_of(tree["model"]).rpartition(".")[2]],
+    }
+    write_atomically(temporary / "config.json", json.dumps(config, indent=2) + "\n")
+    write_atomically(
+        temporary / "README.md",
+        text(tree, results, known, repo or f"user/{results['experiment']}"),
+    )
+    os.replace(temporary, folder)
+    return left_out
+
+
+def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
+    """The model card, Hub metadata first."""
+    name = repo.rpartition("/")[2]
+    corpus = results["corpus"]
+    title, mini = titled(corpus), corpus.startswith("mini-")
+    _, licence, citation = CORPORA.get(corpus, (corpus, "of its owners", ""))
+    metrics = [metric for metric in KINDS if metric in results]
+    data = ModelCardData(
+        library_name="speechbrain",
+        pipeline_tag="audio-classification",
+        tags=["speech-emotion-recognition", "speechbrain-ser"],
+        metrics=[KINDS[metric] for metric in metrics],
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type="audio-classification",
+                task_name="emotion recognition",
+                dataset_type=corpus,
+                dataset_name=title,
+                metric_type=KINDS[metric],
+                metric_name=f"{metric}, {results['protocol']}, fold {results['fold']}",
+                metric_value=round(results[metric], 2),
+            )
+            for metric in metrics
+        ],
+    )
+    template = Path(__file__).with_name("templates") / "card.md"
+    card = ModelCard.from_template(
+        data,
+        str(template),
+        name=name,
+        repo=repo,
+        results=results,
+        labels=tree["labels"],
+        title=title,
+        trial=TRIAL if mini else "",
+        metrics={metric: results[metric] for metric in metrics},
+        known=[(titled(one["corpus"]), one) for one in known],
+        licence="" if mini else licence,
+        citations=[line for line in (method_of(results["experiment"]), citation) if line],
+    )
+    return f"{card}\n"
+
+
+def method_of(experiment: str) -> str:
+    """The paper whose method an experiment is."""
+    return next((paper for names, paper in PAPERS.items() if experiment.startswith(names)), "")
+
+
+def about(folder: Path) -> str:
+    """What a model folder tells of its training and its test, in two or three sentences."""
+    path = folder / saved.RESULTS
+    try:
+        known = saved.trained_on(folder)
+        results = json.loads(path.read_text()) if path.is_file() else {}
+        return _told(known, results) if known else "What it was trained on is not told."
+    except (ValueError, KeyError, TypeError, AttributeError):  # a stranger's may hold anything
+        return f"What it was trained on cannot be read from {saved.TRAINED_ON} and {saved.RESULTS}."
+
+
+def _told(known: seen.Seen, results: Mapping) -> str:
+    counts = [
+        f"{titled(one['corpus'])} ({len(one['utterances']):,} recordings of "
+        f"{len(one['speakers']):,} speakers)"
+        for one in known
+    ]
+    sentences = [f"Trained on {' and '.join(counts)}."]
+    if "UA" in results:
+        sentences += [
+            f"Of other recordings ({results['protocol']}) it recognised {results['UA']:.1f} % of "
+            f"each emotion on average; guessing gets {100 / len(results['labels']):.1f} %."
+        ]
+    if results.get("transductive"):
+        sentences += [
+            "That was with features normalised over all recordings of each speaker: of one "
+            "recording alone expect less."
+        ]
+    if all(one["corpus"].startswith("mini-") for one in known):
+        sentences += [TRIAL]
+    return " ".join(sentences)
+
+
+def titled(corpus: str) -> str:
+    """A corpus' title, a mini corpus told as what it is."""
+    layout = corpus.removeprefix("mini-")
+    title = CORPORA.get(layout, (layout,))[0]
+    return title if layout == corpus else f"synthesised speech in the layout of {title}"

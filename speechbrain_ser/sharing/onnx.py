@@ -1,0 +1,133 @@
+"""Networks that tools/export_onnx.py wrote, run by ONNX Runtime: no weights in PyTorch."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import safety
+
+ENDING = ".onnx"
+DESCRIPTION = "hyperparams"  # the file's own metadata: labels and reader, as in hyperparams.yaml
+DOMAINS = ("", "ai.onnx", "com.microsoft", "pkg.onnxscript.torch_lib")
+ENDLESS = ("Loop", "If", "Scan", "SequenceMap")
+MEMORY = 16 << 30  # bytes that a graph may take
+
+
+@cache
+def bounded_memory() -> None:
+    """Let all graphs of this process take MEMORY together, and no more."""
+    import onnxruntime as ort
+
+    kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    ort.create_and_register_allocator(
+        ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT),
+        ort.OrtArenaCfg({"max_mem": MEMORY}),
+    )
+
+
+class OnnxNetwork(nn.Module):
+    """speech [batch, time], lens [batch] -> log-probabilities [batch, class], on the CPU.
+
+    Raises InputError for a file that is no network of tools/export_onnx.py, and without
+    ONNX Runtime.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(
+                f"{path} needs ONNX Runtime: pip install 'speechbrain-ser[onnx]'"
+            ) from None
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")  # of bounded memory
+        options.log_severity_level = 3  # errors; its warnings speak to those who write graphs
+        options.intra_op_num_threads = torch.get_num_threads()
+        check_graph(find(path))
+        bounded_memory()
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's many ways to say no
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} is no ONNX network ({reason}): export it again") from None
+        shapes = {item.name: item.shape for item in self.session.get_inputs()}
+        if set(shapes) != {"speech", "samples"}:
+            raise InputError(f"{path} is none of tools/export_onnx.py: export the model with it")
+        self.alone = shapes["speech"][0] == 1
+        self.description = self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, "")
+
+    @property
+    def head(self) -> "OnnxNetwork":
+        """What turns this network's logits, log-probabilities, into probabilities: itself."""
+        return self
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        samples = num_samples(speech, lens)
+        if self.alone:
+            found = [
+                self._run(item, torch.tensor([item.shape[1]])) for item in trim(speech, samples)
+            ]
+            return torch.cat(found)
+        return self._run(speech, samples)
+
+    def _run(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+        given = {"speech": speech.cpu().numpy(), "samples": samples.cpu().numpy()}
+        try:
+            probs = torch.from_numpy(self.session.run(["probs"], given)[0])
+        except Exception as error:  # a stranger's graph may fail, or ask for too much memory
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"the ONNX network failed ({reason}): export it again") from None
+        return probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
+
+    def probs(self, logits: torch.Tensor) -> torch.Tensor:
+        """log-probabilities [batch, class] -> probabilities."""
+        return logits.softmax(dim=-1)
+
+
+def find(path: str | Path) -> Path:
+    """The file; InputError if it is not there."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; tools/export_onnx.py writes one")
+    return Path(path)
+
+
+def load(path: str | Path) -> dict:
+    """labels, reader and model of an exported file; InputError if it is none."""
+    model = OnnxNetwork(path)
+    tree = safety.read(model.description, Path(path))
+    if "labels" not in tree or "reader" not in tree:
+        raise InputError(f"{path} tells no labels or reader: export the model again")
+    return safety.build({"labels": tree["labels"], "reader": tree["reader"]}) | {"model": model}
+
+
+def check_graph(path: Path) -> None:
+    """Raise InputError for a graph that could run without end, or read another file."""
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # a protobuf's many ways to be broken
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is no ONNX network ({reason}): export it again") from None
+    nodes = [*model.graph.node, *(node for own in model.functions for node in own.node)]
+    for node in nodes:
+        graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
+        if graphs or node.domain not in DOMAINS or node.op_type in ENDLESS:
+            raise InputError(
+                f"{path} holds {node.op_type[:40]!r}, which no export of a model does: refused"
+            )
+    tensors = [*model.graph.initializer]
+    tensors += [a.t for node in nodes for a in node.attribute if a.HasField("t")]
+    for tensor in tensors:
+        for entry in tensor.external_data:
+            own = f"{path.name}.data"
+            link = path.with_name(own).is_symlink()
+            if entry.key == "location" and (entry.value != own or link):
+                raise InputError(f"{path} reads {entry.value[:60]!r}: only its own .data is read")

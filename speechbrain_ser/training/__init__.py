@@ -1,0 +1,1 @@
+"""One run: the command line, the Brain, phases, checkpoints, loggers."""

@@ -1,0 +1,148 @@
+"""From a command line to the settings of a run, and the help that a script prints."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import speechbrain as sb
+from ruamel.yaml.comments import CommentedMap
+
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.data.corpora import mini
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.training import schema
+
+logger = logging.getLogger(__name__)
+# run options of SpeechBrain that change numbers: kept among the settings of the run
+NUMERIC = (
+    "precision",
+    "eval_precision",
+    "grad_accumulation_factor",
+    "max_grad_norm",
+    "skip_nonfinite_grads",
+)
+
+
+class Command(NamedTuple):
+    """A recipe's command line, read."""
+
+    path: Path  # of the yaml
+    tree: CommentedMap  # the yaml with all that the command line gives
+    overrides: Mapping  # the settings that it gives
+    run_opts: sb.utils.run_opts.RunOptions
+    passed: dict  # the run options that it gives
+
+
+def parse(script: Path, arguments: Sequence[str]) -> Command:
+    """Read the arguments of a recipe's script; InputError for what cannot be one."""
+    refuse_strays(arguments)
+    hparams_file, run_opts, given = sb.parse_arguments(list(arguments))
+    path = find_yaml(hparams_file, script)
+    overrides = hp.command_line(given)
+    passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
+    if any(key.startswith("ckpt_interval") for key in passed):
+        raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
+    tree = read(path, overrides)
+    hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
+    return Command(path, tree, overrides, run_opts, passed)
+
+
+def check(settings: Mapping, path: Path, overrides: Mapping) -> None:
+    """Raise InputError for a setting that is not of the type of its yaml's, or out of its range."""
+    corpus = overrides.get("corpus")
+    name = corpus.get("name") if isinstance(corpus, Mapping) else corpus
+    schema.check(hp.plain(settings), hp.plain(hp.resolve(hp.read(path, name), path)))
+
+
+def refuse_strays(arguments: Sequence[str]) -> None:
+    """Raise InputError for a word without a name, or a name without a value.
+
+    SpeechBrain's parser would put the first aside, and take the next name for the second's value.
+    """
+    actions = sb.utils.run_opts.RunOptions._create_parser()._actions
+    flags = {name for action in actions if action.nargs == 0 for name in action.option_strings}
+    several = ("--jit_module_keys", "--compile_module_keys")
+    words = list(arguments)
+    for position, word in enumerate(words):
+        before = words[position - 1] if position else ""
+        named = before.startswith("--") and "=" not in before
+        is_flag = named and any(flag.startswith(before) for flag in flags)
+        if word.startswith("--"):
+            if named and not is_flag and before not in several:
+                raise InputError(f"{before} has no value: give {before} VALUE")
+        elif position and (not named or is_flag) and not {*several} & set(words[:position]):
+            raise InputError(
+                f"{word!r} belongs to no setting: give --SETTING {word}, and quote a value that "
+                "holds blanks"
+            )
+    last = words[-1] if words else ""
+    if last.startswith("--") and "=" not in last and not any(f.startswith(last) for f in flags):
+        raise InputError(f"{last} has no value: give {last} VALUE")
+
+
+def find_yaml(name: str, script: Path) -> Path:
+    """The hparams file: relative to the working folder, else to the script."""
+    for path in (Path(name), script.parent / name):
+        if path.is_file():
+            return path.resolve()
+    known = ", ".join(f"hparams/{path.name}" for path in yamls_of(script))
+    raise InputError(f"there is no hparams file {name}: give first one of {known}")
+
+
+def yamls_of(script: Path) -> list[Path]:
+    """The hparams files beside a script whose header gives its command."""
+    paths = sorted(script.parent.glob("hparams/*.yaml"))
+    command = f"python recipes/{script.parent.name}/{script.name} "
+    return [path for path in paths if command in path.read_text()]
+
+
+def read(path: Path, overrides: Mapping) -> CommentedMap:
+    """The yaml with its corpus, the mini preset if it applies, and the command line's overrides."""
+    tree = hp.read(path, overrides.get("corpus"))
+    corpus = hp.corpus_stem(tree)
+    given = overrides.get("data_folder")
+    if not isinstance(overrides.get("mini", False), bool):
+        raise InputError(f"mini is {overrides['mini']!r}: use True or False")
+    if overrides.get("mini") and given:
+        raise InputError("--mini True makes its own speech: leave out --data_folder, or --mini")
+    data_folder = given or os.environ.get(f"SER_{corpus.upper()}")
+    if overrides.get("mini", not data_folder and corpus in mini.LAYOUTS):
+        if "mini" not in overrides:
+            logger.info(
+                "No data_folder is given (--data_folder PATH or SER_%s): THIS IS THE MINI PRESET, "
+                "a small network on synthesised speech. Its numbers say nothing about %s.",
+                corpus.upper(),
+                corpus,
+            )
+        hp.override(tree, mini_preset(path, tree["experiment"]))
+        tree["corpus"]["expected"] = None
+        data_folder = str(mini.make(corpus))
+    hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
+    tree["data_folder"] = data_folder
+    return tree
+
+
+def mini_preset(path: Path, experiment: str) -> CommentedMap:
+    """What the mini preset overrides in an experiment's yaml."""
+    preset = hp.load_tree((path.parents[2] / "common" / "mini.yaml").read_text())
+    return preset["all"] | preset[experiment]
+
+
+def help_text(script: Path) -> str:
+    """The script's docstring, and the settings of its yaml files with their comments."""
+    lines = [sys.modules["__main__"].__doc__.strip()]
+    for path in [*yamls_of(script), script.parents[1] / "common" / "run.yaml"]:
+        lines += ["", f"settings of {path.parent.name}/{path.name}:"]
+        text = path.read_text().splitlines()
+        lines += [f"  {line}" for line in text if line and not line.startswith("#")]
+    lines += [
+        "",
+        "Each is also --setting VALUE, nested ones as --reader '{max_seconds: 5}', classes as",
+        "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus iemocap, ravdess,",
+        "voxceleb1 or table; --mini True for a trial without data; and SpeechBrain's run options:",
+        "--device, --precision, --noprogressbar, ...",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,272 @@
+"""`run(TheBrain)`: from a recipe's command line to results and a model; the only main."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import filelock
+import ruamel.yaml
+import speechbrain as sb
+
+from speechbrain_ser import hparams as hp
+from speechbrain_ser import parallel
+from speechbrain_ser.data import datasets, splits
+from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.files import read_json, write_atomically
+from speechbrain_ser.models import saved
+from speechbrain_ser.results import report
+from speechbrain_ser.training import command_line, phases, schedules
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop
+
+logger = logging.getLogger("speechbrain_ser")
+FREE = ("workers", "logger")  # settings that change no number: a run may go on with others
+
+
+def run(brain_class: type[SerBrain]) -> None:
+    """Run the recipe script that defines `brain_class`: prepare, split, fit, test, export.
+
+    A user's mistake ends in one sentence and exit status 2.
+    """
+    script = Path(sys.modules["__main__"].__file__)
+    console = logging.StreamHandler(sys.stdout)
+    if os.environ.get("RANK", "0") != "0":
+        console.setLevel(logging.WARNING)  # torchrun's first process speaks for all
+    console.addFilter(lambda r: r.name.startswith("speechbrain_ser") or "WARN" in r.levelname)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[console])
+    parallel.end_with_parent()
+
+    @program(script.name)
+    def main() -> None:
+        if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:]):
+            print(command_line.help_text(script))
+        else:
+            run_once(brain_class, script, sys.argv[1:])
+
+    if status := main():
+        sys.exit(status)
+
+
+def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
+    """One run, or the rest of one that was interrupted, or nothing if it is complete."""
+    path, tree, overrides, run_opts, passed = command_line.parse(script, arguments)
+    if run_opts.debug:  # a few batches of it are not the run
+        tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
+        shutil.rmtree(tree["output_folder"], ignore_errors=True)
+    settings = hp.resolve(tree, path)
+    command_line.check(settings, path, overrides)
+    parallel.begin(run_opts)
+    refuse_alone_only(settings)
+    tree["phases"] = settings["phases"] = brain_class.phases(settings)
+    with parallel.first_alone():
+        found = phases.descriptions(settings, overrides, passed, script)
+    hp.override(tree, brain_class.phase_settings(settings, found))
+
+    folder = Path(settings["output_folder"])
+    data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
+    if data_side["split"] is None:
+        raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
+    with parallel.first_alone():
+        manifest = read_manifest(folder, settings, data_side["corpus"])
+    parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
+    refuse_choices_on_test(settings, parts)
+    targets = fill(settings["targets"], parts["train"])
+    report.refuse_labels(targets)
+    hp.override(tree, {"targets": targets})
+    hp.override(tree, brain_class.corpus_settings(settings, parts))
+    settings = hp.resolve(tree, path)
+
+    if not parallel.is_first():
+        parallel.wait()  # until the folder is taken
+        if not report.is_complete(folder):
+            fit_and_test(brain_class, settings, run_opts, parts)
+        parallel.end()
+        return
+    with claim(folder, settings):
+        log = logging.FileHandler(folder / "log.txt")
+        logging.getLogger().addHandler(log)
+        try:
+            shutil.copy(script, folder)
+            write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
+            parallel.wait()
+            if not report.is_complete(folder):
+                fit_and_test(brain_class, settings, run_opts, parts)
+        finally:
+            logging.getLogger().removeHandler(log)
+            log.close()
+    parallel.end()
+    report.show(folder)
+
+
+def fit_and_test(
+    brain_class: type[SerBrain], settings: Mapping, run_opts: Mapping, parts: Mapping
+) -> None:
+    """Train on parts["train"], choose on parts["valid"], test on parts["test"], export."""
+    folder = Path(settings["output_folder"])
+    corpus = corpus_name(settings)
+    main_target = next(iter(settings["targets"]))
+    logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
+    sb.utils.seed_everything(settings["seed"], verbose=False)
+    hparams = hp.build(phases.without(settings))
+    known = phases.start(brain_class.phase_networks(hparams), settings["phases"], corpus, parts)
+    hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
+    modules = dict(hparams["modules"])
+    if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
+        modules["contrastive"] = hparams["contrastive"]
+    trained = {name: module for name, module in modules.items() if list(module.parameters())}
+    brain = brain_class(
+        modules=modules,
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=AtomicCheckpointer(folder / "save", {**trained, "epochs": hparams["epochs"]}),
+    )
+    brain.parts, brain.settings = parts, hp.plain(settings)
+    batches = hp.call(
+        "batches",
+        hparams["batches"],
+        [entry[main_target] for entry in parts["train"].values()],
+        batch_size=hparams["batch_size"],
+        seed=hparams["seed"],
+    )
+    if hparams["batching"] == "bucketed":
+        seconds = [entry["duration"] for entry in parts["train"].values()]
+        batches = datasets.BucketedBatches(batches, seconds)
+    brain.shares = batches = parallel.SharedBatches(batches)
+    if hparams["augment"] is not None:
+        batches = datasets.TwoViews(batches)
+    loaders = {
+        part: datasets.make_loader(
+            datasets.share_by_duration(dataset) if part != "train" else dataset,
+            hparams["workers"],
+            hparams["test_batch_size"],
+            batches if part == "train" else None,
+        )
+        for part, dataset in brain.make_datasets(parts).items()
+    }
+    brain.train_sampler = batches
+    brain.fit(hparams["epochs"], loaders["train"], loaders["valid"])
+    brain.evaluate(loaders["test"])
+    if not parallel.is_first():
+        return
+    results = report.write(folder, brain, corpus, parts)
+    if hparams["logger"] is not None and hparams["epochs"].history:
+        hparams["logger"].end(results, sorted(folder.glob("*.png")))
+    model, settings = brain.modules.model, brain.exported(settings)
+    saved.export(folder / "best", settings, model, brain.labels, known, results)
+    report.complete(folder)
+
+
+def refuse_alone_only(settings: Mapping) -> None:
+    """Raise InputError for what only one process can do."""
+    if parallel.size() == 1:
+        return
+    if not settings["max_epochs"] and "passes" not in settings:
+        raise InputError(f"{settings['experiment']} trains nothing: start it without torchrun")
+    if settings["contrastive"] is not None and settings["contrastive_weight"]:
+        raise InputError(
+            "a contrastive loss compares all utterances of a batch, which torchrun would split: "
+            "start this run with python"
+        )
+
+
+def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
+    """Raise InputError if an honest run would choose its epoch or rate on the test part."""
+    watched = schedules.watches_validation(hp.build({"schedule": settings["schedule"]})["schedule"])
+    chosen = settings["select_by"] != "last" or settings["patience"] or watched
+    if parts["valid"] is parts["test"] and chosen and settings["protocol"] != "replication":
+        raise InputError(
+            "this split has no validation, and the epoch may not be chosen on the test part: set "
+            "select_by to last, patience to 0 and schedule to another than plateau, or label the "
+            "run with --protocol replication"
+        )
+
+
+def corpus_name(settings: Mapping) -> str:
+    """What the results are called by: synthesised speech never bears a corpus' own name."""
+    name = settings["corpus"]["name"]
+    return f"mini-{name}" if settings["mini"] else name
+
+
+def read_manifest(folder: Path, settings: Mapping, corpus: Mapping) -> dict:
+    """The manifest that the run in this folder began with, else a new one."""
+    path = folder / "manifest.json"
+    if has_begun(folder) and path.is_file():
+        return read_json(path)
+    return prepare(settings, corpus)
+
+
+def prepare(settings: Mapping, corpus: Mapping) -> dict:
+    """The manifest of the corpus in data_folder; InputError if none is named."""
+    if not settings["data_folder"]:
+        name = corpus["name"]
+        raise InputError(f"give --data_folder PATH, or set SER_{name.upper()}, to read {name}")
+    return corpus["prepare"](settings["data_folder"])
+
+
+def fill(targets: Mapping, train: Mapping[str, dict]) -> dict:
+    """Targets with an empty list of values get those of the training part, sorted."""
+    return {
+        field: list(values) or sorted({entry[field] for entry in train.values()})
+        for field, values in targets.items()
+    }
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run folder holds work: a checkpoint or results."""
+    return any(folder.glob("save/CKPT*")) or (folder / saved.RESULTS).is_file()
+
+
+def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
+    """Take a run folder for these settings.
+
+    Raises InputError if it was made with others (with the difference) or is in use.
+    """
+    path = folder / saved.HYPERPARAMS
+    if path.is_file() and has_begun(folder):
+        there = placeless(read_settings(path))
+        if lines := hp.differences(there, placeless(hp.plain(settings))):
+            raise InputError(
+                f"{folder} holds a run with other settings ({'; '.join(lines)}): give this run "
+                "a --variant NAME of its own, or delete that folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(f"another process is running in {folder}: wait for it to end") from None
+    text = hp.dump(settings)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
+    return lock
+
+
+def read_settings(path: Path) -> dict:
+    """The settings of a run's folder, plain; InputError if they cannot be read."""
+    try:
+        return hp.plain(hp.load_tree(path.read_text(encoding="utf-8")))
+    except (ruamel.yaml.YAMLError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"{path} is damaged ({reason}): delete that run's folder and run it again"
+        ) from None
+
+
+def placeless(settings: Mapping) -> dict:
+    """Plain settings without what changes no number: where the results lie, and what is FREE."""
+    results = str(settings.get("results", ""))
+
+    def moved(node):
+        if isinstance(node, dict):
+            return {key: moved(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [moved(value) for value in node]
+        inside = isinstance(node, str) and (node == results or node.startswith(f"{results}/"))
+        return f"<results>{node[len(results) :]}" if inside else node
+
+    return {key: moved(value) for key, value in settings.items() if key not in FREE}

@@ -1,0 +1,225 @@
+"""One encoder trained for several tasks (Gao 2023)."""
+
+import logging
+from types import SimpleNamespace
+
+import torch
+from speechbrain import Stage
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.decoders.ctc import ctc_greedy_decode
+from speechbrain.nnet.losses import ctc_loss
+from speechbrain.utils.metric_stats import ErrorRateStats
+from torch import nn
+
+from speechbrain_ser import hparams as hp
+from speechbrain_ser import parallel
+from speechbrain_ser.data.datasets import UNKNOWN, make_dataset
+from speechbrain_ser.data.text import BLANK
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import metrics
+from speechbrain_ser.training.brain import SerBrain
+
+logger = logging.getLogger(__name__)
+
+
+class MultitaskBrain(SerBrain):
+    """A loss and scores per task; a recipe's script weighs the losses."""
+
+    @staticmethod
+    def corpus_settings(settings, parts):
+        """What a tokenizer takes from the training part's transcripts."""
+        if "asr" not in settings["tasks"]:
+            return {}
+        words = [entry["words"] for entry in parts["train"].values()]
+        tokenizer = hp.build({"tokenizer": settings["tokenizer"]})["tokenizer"]
+        return {"tokenizer": tokenizer.trained_on(words)}
+
+    @property
+    def labels(self):
+        tasks = self.modules.model.heads
+        return list(self.hparams.targets["emotion"]) if "emotion" in tasks else []
+
+    def make_datasets(self, parts):
+        """Items hold the transcript, too, if one of the tasks is ASR."""
+        self.too_long: set[str] = set()  # utterances of more tokens than frames
+        if "asr" in self.modules.model.heads:
+            words = [entry["words"] for entries in parts.values() for entry in entries.values()]
+            if unknown := self.modules.model.heads["asr"].tokenizer.unknown(words):
+                logger.warning("transcripts hold %s, unknown to the tokenizer: <unk>", unknown)
+        datasets = super().make_datasets(parts)
+        return {part: self.with_tokens(dataset) for part, dataset in datasets.items()}
+
+    def with_tokens(self, dataset):
+        if "asr" not in self.modules.model.heads:
+            return dataset
+        tokenizer = self.modules.model.heads["asr"].tokenizer
+
+        def tokens_of(words):
+            tokens = tokenizer.encode(words) if words else []
+            yield torch.tensor(tokens or [BLANK])  # a batch needs something to pad
+            yield len(tokens)
+
+        dataset.add_dynamic_item(tokens_of, takes="words", provides=["tokens", "token_count"])
+        kept = dataset.pipeline.output_mapping
+        dataset.set_output_keys([*kept, "words", "tokens", "token_count"])
+        return dataset
+
+    def compute_forward(self, batch, stage):
+        """batch -> the logits of each task, embedding [batch, dim] and frame counts [batch]."""
+        model = self.modules.model
+        layers, counts = self.encoded(batch)
+        embedding = model.pool(layers, counts)
+        logits = model.task_logits(layers, counts, embedding)
+        return SimpleNamespace(logits=logits, embedding=embedding, counts=counts)
+
+    def losses(self, outputs, batch) -> dict[str, torch.Tensor]:
+        """task -> its loss."""
+        return {task: self.loss_of(task, outputs, batch) for task in outputs.logits}
+
+    def targets_of(self, batch):
+        if "emotion" not in self.modules.model.heads:
+            raise InputError(
+                f"{self.hparams.experiment} learns no emotions that a contrastive loss could "
+                "compare: leave contrastive at null"
+            )
+        return batch.emotion_id
+
+    def loss_of(self, task: str, outputs: SimpleNamespace, batch) -> torch.Tensor:
+        """Mean cross-entropy over what is known of the task, or CTC; float32 in any precision."""
+        logits = outputs.logits[task].float()
+        if task == "asr":
+            return self.ctc(logits, outputs.counts, batch)
+        targets = getattr(batch, f"{task}_id")
+        total = nn.functional.cross_entropy(logits, targets, ignore_index=UNKNOWN, reduction="sum")
+        return total / (targets != UNKNOWN).sum().clamp(min=1)
+
+    def ctc(self, logits: torch.Tensor, frames: torch.Tensor, batch) -> torch.Tensor:
+        """CTC over utterances with words that fit into their frames; others are left out."""
+        tokens, counts = batch.tokens.data, batch.token_count  # [batch, token], [batch]
+        within = torch.arange(1, tokens.shape[1], device=counts.device) < counts.unsqueeze(1)
+        repeats = ((tokens[:, 1:] == tokens[:, :-1]) & within).sum(dim=1)  # a blank between each
+        fits = counts + repeats <= frames
+        for utt_id, known in zip(batch.id, fits.tolist(), strict=True):
+            if not known and utt_id not in self.too_long:
+                self.too_long.add(utt_id)
+                logger.warning("%s has more tokens than frames: no ASR loss for it", utt_id)
+        used = fits & (counts > 0)
+        if not used.any():
+            return logits.sum() * 0
+        return ctc_loss(
+            logits[used].log_softmax(dim=2),
+            tokens[used],
+            frames[used] / logits.shape[1],
+            counts[used] / tokens.shape[1],
+            BLANK,
+            self.hparams.ctc_reduction,
+        )
+
+    def on_stage_start(self, stage, epoch=None):
+        super().on_stage_start(stage, epoch)
+        self.rows: dict[str, dict] = {}  # utt_id -> what else was recognised
+        self.error_rate = ErrorRateStats()
+
+    def gather(self):
+        super().gather()
+        for own in parallel.gather(self.rows):
+            self.rows |= own
+        for key in ("ids", "scores"):
+            shares = parallel.gather(getattr(self.error_rate, key))
+            setattr(self.error_rate, key, [item for own in shares for item in own])
+
+    def record(self, outputs, batch):
+        for utt_id in batch.id:
+            self.rows[utt_id] = {}
+        for task, logits in outputs.logits.items():
+            if task == "emotion":
+                super().record(SimpleNamespace(logits=logits), batch)
+            elif task == "asr":
+                self.record_words(logits, outputs.counts, batch)
+            else:
+                names = self.hparams.targets[task]
+                targets = getattr(batch, f"{task}_id").tolist()
+                predictions = logits.argmax(dim=1).tolist()
+                for utt_id, target, prediction in zip(batch.id, targets, predictions, strict=True):
+                    self.rows[utt_id] |= {
+                        f"{task}_target": names[target] if target != UNKNOWN else "",
+                        f"{task}_prediction": names[prediction],
+                    }
+
+    def record_words(self, logits: torch.Tensor, frames: torch.Tensor, batch) -> None:
+        """Greedy decoding; utterances without words have no word error rate."""
+        tokenizer = self.modules.model.heads["asr"].tokenizer
+        decoded = ctc_greedy_decode(logits.float(), frames / logits.shape[1], BLANK)
+        hypotheses = [tokenizer.decode(tokens) for tokens in decoded]
+        for utt_id, reference, hypothesis in zip(batch.id, batch.words, hypotheses, strict=True):
+            self.rows[utt_id] |= {"reference": reference, "hypothesis": hypothesis}
+            if reference:
+                self.error_rate.append([utt_id], [hypothesis.split()], [reference.split()])
+
+    def score(self):
+        tasks = self.modules.model.heads
+        scores = super().score() if "emotion" in tasks else {}
+        for task in tasks:
+            if task == "asr" and self.error_rate.scores:
+                scores["WER"] = self.error_rate.summarize("WER")
+            elif task not in ("asr", "emotion"):
+                names = self.hparams.targets[task]
+                known = [row for row in self.rows.values() if row[f"{task}_target"]]
+                if known:
+                    numbers = [
+                        [names.index(row[f"{task}_{column}"]) for row in known]
+                        for column in ("target", "prediction")
+                    ]
+                    own = metrics.score(*numbers, names)
+                    scores |= {f"{name}_{task}": own[name] for name in ("WA", "UA")}
+        return scores
+
+    def predictions(self):
+        if "emotion" not in self.modules.model.heads:
+            return [{"id": utt_id} | row for utt_id, row in self.rows.items()]
+        return [row | self.rows[row["id"]] for row in super().predictions()]
+
+    def epoch_facts(self):
+        return self.gradient_conflict() if self.hparams.log_gradient_conflict else {}
+
+    @torch.enable_grad()
+    def gradient_conflict(self) -> dict[str, float]:
+        """Cosine between the gradients of the emotion loss and of each other task's loss.
+
+        At the encoder's trained parameters, on the same few training utterances after each epoch,
+        without dropout; a reversed gradient counts as reversed. Training does not notice it.
+        """
+        model = self.modules.model
+        shared = [p for p in model.encoder.parameters() if p.requires_grad]
+        if "emotion" not in model.heads or not shared:
+            raise InputError(
+                "log_gradient_conflict compares with emotion in a trained encoder: add emotion to "
+                "tasks, and freeze less"
+            )
+        if not hasattr(self, "fixed_batch"):
+            entries = dict(list(self.parts["train"].items())[: self.hparams.batch_size])
+            dataset = make_dataset(entries, self.hparams.reader, self.hparams.targets)
+            self.fixed_batch = PaddedBatch(list(self.with_tokens(dataset))).to(self.device)
+        outputs = self.compute_forward(self.fixed_batch, Stage.VALID)
+        gradients = {}
+        for task in outputs.logits:
+            loss = self.loss_of(task, outputs, self.fixed_batch)
+            own = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+            gradients[task] = torch.cat(
+                [
+                    (g if g is not None else torch.zeros_like(p)).flatten()
+                    for g, p in zip(own, shared, strict=True)
+                ]
+            )
+        emotion = gradients.pop("emotion")
+        return {
+            f"cosine_{task}": nn.functional.cosine_similarity(emotion, gradient, dim=0).item()
+            for task, gradient in gradients.items()
+        }
+
+    def facts(self):
+        kept = [
+            {key: value for key, value in row.items() if key == "epoch" or "cosine" in key}
+            for row in self.hparams.epochs.history
+        ]
+        return {"gradient_conflict": kept} if self.hparams.log_gradient_conflict else {}
