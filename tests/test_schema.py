@@ -1,9 +1,10 @@
 """Settings that no run can have: each is a sentence with its name, before anything is built."""
 
 import pytest
-from conftest import RECIPES, YAMLS, run, script_of
+from conftest import RECIPES, ROOT, YAMLS, run, script_of
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.campaign import rows
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import command_line
 
@@ -81,6 +82,13 @@ def test_what_a_yaml_says_itself_is_good(yaml, monkeypatch):
     checked(yaml)
     monkeypatch.undo()
     checked(yaml, "--mini", "True")
+
+
+def test_what_the_rows_say_is_good():
+    """Every row of the tables, by its own command."""
+    for row in rows.named().values():
+        script, yaml, *words = rows.command(row)
+        checked(command_line.find_yaml(yaml, ROOT / script), *words)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _check_value(key: str, name: str, value: Any, default: Any) -> None:
         good = _is_number(value, float) and REAL[key][0] <= value <= REAL[key][1]
     elif isinstance(value, list):
         _check_list(name, value)
-        good = default is None or isinstance(default, list)
+        good = default is None or isinstance(default, list) or key in MIXED
     elif default is None or key in MIXED:
         good = not isinstance(value, float) or math.isfinite(value)
     elif isinstance(default, bool):
