@@ -86,6 +86,10 @@ def test_a_converted_model_answers_as_speechbrain_s_modules(convert, tmp_path, m
             *('"do_normalize": "True\\nx: !apply:os.system [touch it_ran]"', "says do_normalize"),
         ),
         (
+            *("hub/config.json", '"num_adapter_layers": 3', '"num_adapter_layers": 3000000'),
+            "3000000, where",
+        ),
+        (
             *("hub/config.json", '"model_type": "wav2vec2"'),
             *('"auto_map": {"AutoConfig": "evil.Evil"}, "model_type": "evil"', "cannot be had"),
         ),

@@ -208,6 +208,14 @@ def test_a_hostile_graph_is_a_sentence(tmp_path):
     onnx.save(graph(foreign), path)
     with pytest.raises(InputError, match="holds 'Evil'"):
         EmotionRecognizer.from_hparams(path)
+    twice = [helper.make_node("f", [x], [y], domain="own") for x, y in (("a", "b"), ("b", "c"))]
+    nested = graph(helper.make_node("Identity", ["speech"], ["probs"]))
+    nested.functions.append(
+        helper.make_function("own", "f", ["a"], ["c"], twice, [helper.make_opsetid("own", 1)])
+    )
+    onnx.save(nested, path)
+    with pytest.raises(InputError, match="no graph as an export writes it"):
+        EmotionRecognizer.from_hparams(path)
     outside = helper.make_tensor("w", TensorProto.FLOAT, [2], [0.0, 0.0])
     outside.ClearField("float_data")
     outside.data_location = TensorProto.EXTERNAL
@@ -234,6 +242,23 @@ def test_a_graph_that_asks_for_all_memory_is_a_sentence(tmp_path):
         network(torch.zeros(1, 16_000), torch.ones(1))
 
 
+def test_a_graph_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    import onnx
+    from onnx import TensorProto, helper
+
+    size = helper.make_tensor("size", TensorProto.INT64, [2], [3000, 3000])
+    ones = helper.make_tensor("one", TensorProto.FLOAT, [1], [0.0])
+    nodes = [helper.make_node("ConstantOfShape", ["size"], ["m0"], value=ones)]
+    nodes += [helper.make_node("MatMul", [f"m{i}", "m0"], [f"m{i + 1}"]) for i in range(2000)]
+    nodes += [helper.make_node("ReduceSum", ["m2000"], ["sum"], keepdims=0)]
+    nodes += [helper.make_node("Add", ["speech", "sum"], ["probs"])]
+    onnx.save(graph(*nodes, initializers=[size]), tmp_path / "long.onnx")
+    monkeypatch.setattr("speechbrain_ser.sharing.onnx.LONGEST", 0.2)
+    network = OnnxNetwork(tmp_path / "long.onnx")
+    with pytest.raises(InputError, match="the ONNX network failed"):
+        network(torch.zeros(1, 16_000), torch.ones(1))
+
+
 @pytest.mark.parametrize(
     "description",
     [
@@ -242,6 +267,8 @@ def test_a_graph_that_asks_for_all_memory_is_a_sentence(tmp_path):
         "labels: [a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader {sample_rate: 1}\n",
         "labels: [a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader {min_seconds: 1.0e+9}\n",
         'labels: ["\\u2028"]\nreader: {}\n',
+        "labels: [a]\nreader: !new:speechbrain.nnet.linear.Linear {n_neurons: 9, input_size: 9}\n",
+        "labels: [a, a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader\n",
         "labels: [a]\n",
         "",
     ],

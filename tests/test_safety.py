@@ -214,6 +214,38 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "an octal number": ("hidden_size: 16", "hidden_size: 0o17"),
     "a hexadecimal number": ("hidden_size: 16", "hidden_size: 0x10"),
     "a date": ("max_seconds: 15", "max_seconds: !!timestamp 2020-01-01"),
+    "a layer for a reader": (
+        READER,
+        "reader: !new:speechbrain.nnet.linear.Linear\n  n_neurons: 20000\n  input_size: 20000\n",
+    ),
+    "a layer in the reader": (
+        *("max_seconds: 15", "max_seconds: !new:speechbrain.nnet.linear.Linear {n_neurons: 9}"),
+    ),
+    "whole: a layer in the labels": (
+        "[angry, happy]\nreader",
+        "[!new:speechbrain.nnet.linear.Linear {n_neurons: 20000, input_size: 20000}]\nreader",
+    ),
+    "whole: no reader": (READER, "reader: 3\n"),
+    "whole: a model of words": (GOOD[GOOD.index("model:") :], "model: abc\n"),
+    "whole: a list for a model": (GOOD[GOOD.index("model:") :], "model: [1]\n"),
+    "whole: a mapping for a model": (GOOD[GOOD.index("model:") :], "model: {a: 1}\n"),
+    "a path for a model": (GOOD[GOOD.index("model:") :], "model: /etc/passwd\n"),
+    "whole: a number for labels": ("[angry, happy]\nreader", "3\nreader"),
+    "whole: numbers for labels": ("[angry, happy]\nreader", "[1, 2]\nreader"),
+    "whole: a label twice": ("[angry, happy]\nreader", "[angry, angry]\nreader"),
+    "whole: an empty label": ("[angry, happy]\nreader", "['', happy]\nreader"),
+    "positions": (
+        "model_type: wav2vec2",
+        "model_type: wav2vec2\n      num_codevectors_per_group: 9000",
+    ),
+    "layers in all": (
+        HEAD,
+        "  head:\n"
+        + "".join(
+            f"    m{i}: !new:speechbrain.nnet.RNN.GRU {{hidden_size: 1, num_layers: 128}}\n"
+            for i in range(16)
+        ),
+    ),
     "no mapping": (GOOD, "- 1\n"),
     "nothing": (GOOD, ""),
     "no yaml": (GOOD, "{a: [1\n"),
@@ -251,6 +283,7 @@ def test_a_hostile_model_is_refused_and_nothing_runs(model, trick, tmp_path, mon
     sentence = str(refusal.value)
     assert str(model / "hyperparams.yaml") in sentence and len(sentence) < 600
     whole = ("no mapping", "nothing", "no yaml", "control", "two documents", "length", "deeper")
+    whole += ("whole", "a layer for", "a layer in the reader")
     if not trick.startswith(whole):
         assert ", line " in sentence
 
@@ -287,10 +320,9 @@ def test_what_is_read_is_read_alike_by_hyperpyyaml(model):
     ]
     for text in texts:
         quoted = json.dumps(text, ensure_ascii=False)
-        tree = safety.read(f"labels: [{quoted}]\nreader: {{}}\nmodel: {{a: {quoted}}}\n", "x")
-        assert tree["labels"] == [text]
+        tree = safety.read(f"model: {{a: {quoted}, b: [{quoted}]}}\n", "x")
         again = hyperpyyaml.load_hyperpyyaml(hp.dump(tree))
-        assert (again["labels"], again["model"]["a"]) == ([text], text)
+        assert again["model"] == tree["model"] == {"a": text, "b": [text]}
 
 
 def test_only_splits_and_corpora_of_a_run_are_called(tmp_path):
@@ -356,6 +388,13 @@ def test_weights_that_are_another_model_s_are_refused(model, change):
     change(weights)
     safetensors.torch.save_file(weights, model / "model.safetensors")
     with pytest.raises(InputError, match="tensors differ: "):
+        EmotionRecognizer.from_hparams(model)
+
+
+def test_labels_that_are_not_the_head_s_are_refused(model):
+    text = GOOD.replace("labels: [angry, happy]\nreader", "labels: [a, b, c]\nreader")
+    (model / "hyperparams.yaml").write_text(text)
+    with pytest.raises(InputError, match="names 3 labels for 2 classes"):
         EmotionRecognizer.from_hparams(model)
 
 

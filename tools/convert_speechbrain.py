@@ -10,6 +10,7 @@ the yaml, or from --encoder.
 """
 
 import argparse
+import json
 import re
 import sys
 import tempfile
@@ -89,6 +90,11 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
             f"the encoder's config cannot be had from {encoder} ({reason}): give --encoder FOLDER "
             "with config.json and preprocessor_config.json"
         ) from None
+    plain = {k: v for k, v in config.to_diff_dict().items() if not k.startswith("_")}
+    for name in ("transformers_version", "architectures", "dtype", "torch_dtype"):
+        plain.pop(name, None)
+    source_of = {"encoder": {"source": {"model_type": config.model_type} | plain}}
+    safety.read(json.dumps({"model": source_of}), f"the encoder's config of {encoder}")
     if not isinstance(normalise, bool):
         raise InputError(f"{encoder} says do_normalize {normalise!r}: true or false is needed")
     with tempfile.TemporaryDirectory() as temporary:

@@ -44,8 +44,9 @@ LARGEST = 1_000_000  # characters of a description
 DEEPEST, NODES, CLASSES = 40, 50_000, 300  # levels; values and classes of one description
 TEXTS, ITEMS = 10_000, 64  # of a list of texts (labels), of another list
 COUNTED = re.compile(r"layers|blocks|heads|groups$|repeats|scale$")  # things built one by one
-MOST, MOST_COUNTED, MOST_WIDE = 4_096, 128, 10_000_000  # of a number
-WIDE = re.compile(r"dim$|size$|channels$|neurons$|width|positions$|_id$|_base$|vocabulary$")
+MOST, MOST_COUNTED, MOST_WIDE = 8_192, 128, 10_000_000  # of a number
+COUNTED_IN_ALL = 2_000
+WIDE = re.compile(r"dim$|size$|channels$|neurons$|width|_id$|_base$|vocabulary$")
 RANGES = {"sample_rate": (4_000, 192_000), "min_seconds": (0, 60), "max_seconds": (0, 3_600)}
 PATH = re.compile(r"^(/|~|\\|[A-Za-z]:[\\/])|(^|[\\/])\.\.([\\/]|$)|://")
 MEANS_MORE = re.compile(r"^\s*\(.*\)\s*$|^\s*[!&*<%@`]")  # to another reader of yaml
@@ -60,7 +61,7 @@ class _Reader:
     def __init__(self, name: str | Path):
         self.name = name
         self.seen: set[int] = set()
-        self.classes = 0
+        self.classes = self.counted = 0
 
     def refuse(self, node: Node, why: str) -> None:
         raise InputError(
@@ -96,7 +97,14 @@ class _Reader:
                 self.refuse(name, f"the key {text!r} twice")
             if text == "source":
                 self.check_config(value)
+            if tag.endswith(".SentencePieceTokenizer") and BASE64.fullmatch(str(value.value)):
+                made[text] = value.value
+                continue
             made[text] = self.data(value, text, depth + 1, config or text == "source")
+            if COUNTED.search(text) and isinstance(made[text], int):
+                self.counted += made[text]
+                if self.counted > COUNTED_IN_ALL:
+                    self.refuse(name, f"more than {COUNTED_IN_ALL:,} layers and the like in all")
         return made
 
     def check_class(self, node: Node, tag: str) -> None:
@@ -130,8 +138,6 @@ class _Reader:
     def scalar(self, node: ScalarNode, kind: str, key: str, config: bool):
         text = node.value
         if kind == "str":
-            if key == "model" and BASE64.fullmatch(text):
-                return text
             if not is_plain(text):
                 self.refuse(node, f"the text {text[:60]!r}, a path or more than plain words")
             if config and not WORD.fullmatch(text):
@@ -167,7 +173,18 @@ def read(text: str, name: str | Path) -> CommentedMap:
     reader = _Reader(name)
     if others := [key for key, _ in root.value if key.value not in KEYS]:
         reader.refuse(others[0], f"a key beside {', '.join(KEYS)}")
-    return reader.data(root)
+    data = reader.data(root)
+    labels = data.get("labels", [])
+    texts = isinstance(labels, list) and all(isinstance(label, str) and label for label in labels)
+    if not texts or len({*labels}) < len(labels):
+        raise InputError(f"{name}: labels is no list of different texts: export the model again")
+    if "reader" in data:
+        values = data["reader"].values() if isinstance(data["reader"], Mapping) else [[]]
+        of = hp.tag_of(data["reader"]).removeprefix("!new:").rpartition(".")
+        nested = any(isinstance(value, list | Mapping) for value in values)
+        if nested or of[2] != "SpeechReader" and of[0] not in _trusted():
+            raise InputError(f"{name}: its reader is no plain SpeechReader: export the model again")
+    return data
 
 
 def build(node, is_allowed: Callable[[str], bool] | None = None):
@@ -204,7 +221,11 @@ def is_plain(text: str) -> bool:
 def is_model_class(name: str) -> bool:
     """Whether a dotted name is that of a class that a model may be made of."""
     module, _, own = name.rpartition(".")
-    if name in OTHERS or module and module in os.environ.get(TRUSTED, "").split(","):
+    if name in OTHERS or module in _trusted():
         return True
     made = module in MODULES and vars(importlib.import_module(module)).get(own)
     return isinstance(made, type) and issubclass(made, nn.Module) and made.__module__ == module
+
+
+def _trusted() -> set[str]:
+    return {*os.environ.get(TRUSTED, "").split(",")} - {""}

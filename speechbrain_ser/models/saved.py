@@ -116,6 +116,8 @@ def description(source: str | Path) -> CommentedMap:
     for key in ("labels", "reader", "model"):
         if key not in tree:
             raise InputError(f"{folder / HYPERPARAMS} lacks {key}: export the model again")
+    if not hp.tag_of(tree["model"]):
+        raise InputError(f"{folder / HYPERPARAMS}: its model is no network: export it again")
     return tree
 
 
@@ -153,7 +155,13 @@ def checked(source: str | Path) -> CommentedMap:
 
 def load(source: str | Path) -> dict:
     """labels, reader and model (weights in, eval mode) of a best/ folder or Hub repository."""
-    parts = safety.build(checked(source))
+    parts = safety.build(tree := checked(source))
+    head = getattr(parts["model"], "_modules", {}).get("head") or nn.Module()
+    sizes = [part.out_features for part in head.modules() if isinstance(part, nn.Linear)]
+    if sizes and tree["labels"] and sizes[-1] != len(tree["labels"]):
+        raise InputError(
+            f"{source} names {len(tree['labels'])} labels for {sizes[-1]} classes: export it again"
+        )
     load_weights(parts["model"], source)
     parts["model"].eval()
     return parts

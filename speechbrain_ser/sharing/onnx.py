@@ -1,5 +1,6 @@
 """Networks that tools/export_onnx.py wrote, run by ONNX Runtime: no weights in PyTorch."""
 
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,8 @@ DESCRIPTION = "hyperparams"  # the file's own metadata: labels and reader, as in
 DOMAINS = ("", "ai.onnx", "com.microsoft", "pkg.onnxscript.torch_lib")
 ENDLESS = ("Loop", "If", "Scan", "SequenceMap")
 MEMORY = 16 << 30  # bytes that a graph may take
+LONGEST = 600.0  # seconds that one call of it may take
+MOST_NODES = 50_000
 
 
 @cache
@@ -52,7 +55,10 @@ class OnnxNetwork(nn.Module):
         bounded_memory()
         try:
             self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["ConstantFolding"],  # a stranger's constants may be large
             )
         except Exception as error:  # ONNX Runtime's many ways to say no
             reason = " ".join(str(error).split())[:200]
@@ -60,6 +66,7 @@ class OnnxNetwork(nn.Module):
         shapes = {item.name: item.shape for item in self.session.get_inputs()}
         if set(shapes) != {"speech", "samples"}:
             raise InputError(f"{path} is none of tools/export_onnx.py: export the model with it")
+        self.run_options = onnxruntime.RunOptions
         self.alone = shapes["speech"][0] == 1
         self.description = self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, "")
 
@@ -79,11 +86,17 @@ class OnnxNetwork(nn.Module):
 
     def _run(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         given = {"speech": speech.cpu().numpy(), "samples": samples.cpu().numpy()}
+        limits = self.run_options()
+        timer = threading.Timer(LONGEST, setattr, (limits, "terminate", True))
+        timer.daemon = True
+        timer.start()
         try:
-            probs = torch.from_numpy(self.session.run(["probs"], given)[0])
+            probs = torch.from_numpy(self.session.run(["probs"], given, limits)[0])
         except Exception as error:  # a stranger's graph may fail, or ask for too much memory
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"the ONNX network failed ({reason}): export it again") from None
+        finally:
+            timer.cancel()
         return probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
 
     def probs(self, logits: torch.Tensor) -> torch.Tensor:
@@ -116,7 +129,9 @@ def check_graph(path: Path) -> None:
     except Exception as error:  # a protobuf's many ways to be broken
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} is no ONNX network ({reason}): export it again") from None
-    nodes = [*model.graph.node, *(node for own in model.functions for node in own.node)]
+    if model.functions or model.graph.sparse_initializer or len(model.graph.node) > MOST_NODES:
+        raise InputError(f"{path} is no graph as an export writes it: export the model again")
+    nodes = list(model.graph.node)
     for node in nodes:
         graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
         if graphs or node.domain not in DOMAINS or node.op_type in ENDLESS:
@@ -124,7 +139,7 @@ def check_graph(path: Path) -> None:
                 f"{path} holds {node.op_type[:40]!r}, which no export of a model does: refused"
             )
     tensors = [*model.graph.initializer]
-    tensors += [a.t for node in nodes for a in node.attribute if a.HasField("t")]
+    tensors += [t for node in nodes for a in node.attribute for t in (a.t, *a.tensors)]
     for tensor in tensors:
         for entry in tensor.external_data:
             own = f"{path.name}.data"
