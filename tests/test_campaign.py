@@ -198,7 +198,8 @@ DRIVER = """
 import sys, pathlib
 sys.path[:0] = [{tests!r}, {tests!r} + "/../tools"]
 from test_campaign import counted, jobs_of
-from speechbrain_ser import campaign, launchers
+from speechbrain_ser.campaign import launchers
+from speechbrain_ser.campaign import run as campaign
 root = pathlib.Path({root!r})
 campaign.run(jobs_of(*(counted(root, k) for k in range(1, 6))), launchers.Local(), root / "logs")
 """

@@ -91,7 +91,7 @@ def test_what_cannot_be_shown_is_a_sentence(results, tmp_path, capsys, monkeypat
 
 def test_a_space_s_folder_names_what_it_needs(best, tmp_path, monkeypatch):
     folder = tmp_path / "space"
-    monkeypatch.setattr(space.best, "find", lambda source: best)
+    monkeypatch.setattr(space.saved, "find", lambda source: best)
     space.write({"mine": str(best), "theirs": "user/name"}, folder)
     page = (folder / "README.md").read_text()
     assert "sdk: gradio" in page and f"sdk_version: {gradio.__version__}" in page

@@ -403,7 +403,7 @@ def test_a_network_learns_its_training_sentences_by_heart(tmp_path):
     """A word error rate that stays high elsewhere is then the data's fault, or its amount."""
     words = [str(ASR_GENDER), "--mini", "True", "--results", str(tmp_path), "--noprogressbar"]
     words += ["--split", "!name:test_multitask.six_sentences {}", "--tasks", "[asr]"]
-    words += ["--select_by", "last", "--max_epochs", "55", "--batch_size", "6", "--dropout", "0"]
+    words += ["--select_by", "last", "--max_epochs", "90", "--batch_size", "6", "--dropout", "0"]
     run(ASR_GENDER, words)
     results = json.loads((tmp_path / "asr_gender/fold1/1000/results.json").read_text())
     assert results["WER"] < 10

@@ -112,7 +112,7 @@ def _check_value(key: str, name: str, value: Any, default: Any) -> None:
     elif isinstance(default, int | float):
         good = _is_number(value, float) and math.isfinite(value)
     elif isinstance(default, str):
-        good = isinstance(value, str | int) and not isinstance(value, bool)  # a variant may be 2
+        good = isinstance(value, str | int)  # a variant may be 2, or True
     else:
         good = False
     if not good:
