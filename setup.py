@@ -39,7 +39,7 @@ setup(
         "egemaps": ["opensmile>=2.5,<3"],  # free for research, not for commercial products
         "demo": ["gradio>=6.31,<7"],
         "loggers": ["tensorboard", "wandb"],
-        "onnx": ["onnxruntime>=1.23", "onnxscript>=0.5"],
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.23", "onnxscript>=0.5"],
         "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
         "dev": [
