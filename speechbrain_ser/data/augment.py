@@ -260,7 +260,7 @@ def second_views(
     ids: Sequence[str],
     reader: SpeechReader,
 ) -> torch.Tensor:
-    """A batch of data.TwoViews, speech [2 batch, time] -> its second half augmented.
+    """A batch of datasets.TwoViews, speech [2 batch, time] -> its second half augmented.
 
     Only then is speech normalised, if the reader normalises it.
     """

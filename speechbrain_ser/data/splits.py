@@ -12,8 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-import numpy as np
-
+from speechbrain_ser.data import balance
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +20,6 @@ logger = logging.getLogger(__name__)
 Manifest = dict[str, dict]
 Parts = dict[str, Manifest]
 PARTS = ("train", "valid", "test")
-UNEVEN = 1.5  # the largest group's size over the smallest's, beyond which it is said
 
 
 class NoSuchFold(InputError):
@@ -160,76 +158,11 @@ def by_actor(manifest: Manifest, fold: int = 1, n_folds: int = 6, seed: int | No
     # dealt gender after gender without starting again: groups differ by one speaker at most
     dealt = sorted(speakers, key=lambda speaker: gender[speaker])
     group_of = {speaker: position % n_folds for position, speaker in enumerate(dealt)}
-    balanced = _evened(manifest, group_of, gender, n_folds)
+    balanced = balance.evened(manifest, group_of, gender, n_folds)
     groups = [{s for s in speakers if balanced[s] == group} for group in range(n_folds)]
-    if unbalanced := _unevenness(manifest, groups):
+    if unbalanced := balance.unevenness(manifest, groups):
         logger.warning("by_actor: %s", unbalanced)
     return given_speakers(manifest, valid=groups[fold % n_folds], test=groups[fold - 1])
-
-
-def _evened(
-    manifest: Manifest, group_of: dict[str, int], gender: dict[str, str], n_groups: int
-) -> dict[str, int]:
-    """Speaker -> group, after the moves and exchanges of speakers that make the groups more alike.
-
-    Groups are compared by their shares of each gender's speakers, of each emotion's utterances and
-    of all utterances. The sum of their squares falls with every step, the steepest one first; where
-    no step makes it fall the groups stay as they are.
-    """
-    speakers = list(group_of)
-    fields = [f"gender {name}" for name in sorted({*gender.values()})]
-    fields += [f"emotion {name}" for name in _values(manifest, "emotion")] + ["all"]
-    counts = np.zeros((len(speakers), len(fields)))
-    for row, speaker in enumerate(speakers):
-        counts[row, fields.index(f"gender {gender[speaker]}")] = 1
-    rows = {speaker: row for row, speaker in enumerate(speakers)}
-    for entry in manifest.values():
-        counts[rows[entry["speaker"]], fields.index(f"emotion {entry['emotion']}")] += 1
-        counts[rows[entry["speaker"]], -1] += 1
-    shares = counts / counts.sum(axis=0)  # [speaker, field]
-    own = (shares**2).sum(axis=1)  # [speaker]
-    groups = np.array([group_of[speaker] for speaker in speakers])
-    while True:
-        sums = np.stack([shares[groups == group].sum(axis=0) for group in range(n_groups)])
-        toward = shares @ sums.T  # [speaker, group]
-        here = toward[range(len(speakers)), groups]
-        # what a move of a speaker, or an exchange of two, adds to the sum of squares
-        moves = 2 * (toward - here[:, None] + own[:, None])  # [speaker, group]
-        moves[range(len(speakers)), groups] = 0
-        moves[np.bincount(groups, minlength=n_groups)[groups] == 1] = 0  # no group is left empty
-        there = toward[:, groups]  # [speaker, speaker]
-        exchanges = there + there.T - here - here[:, None]
-        exchanges = 2 * (exchanges + own + own[:, None] - 2 * shares @ shares.T)
-        exchanges[groups == groups[:, None]] = 0
-        if min(moves.min(), exchanges.min()) > -1e-9:
-            return dict(zip(speakers, groups.tolist(), strict=True))
-        if moves.min() < exchanges.min():
-            speaker, group = np.unravel_index(moves.argmin(), moves.shape)
-            groups[speaker] = group
-        else:
-            pair = list(np.unravel_index(exchanges.argmin(), exchanges.shape))
-            groups[pair] = groups[pair[::-1]]
-
-
-def _unevenness(manifest: Manifest, groups: Sequence[Collection[str]]) -> str:
-    """What speakers of different sizes leave unequal between the groups, in a sentence."""
-    parts = [_where(manifest, speaker=group) for group in groups]
-    told = []
-    for emotion in _values(manifest, "emotion"):
-        without = [str(n) for n, part in enumerate(parts, 1) if not _where(part, emotion={emotion})]
-        if without:
-            speakers = len(_values(_where(manifest, emotion={emotion}), "speaker"))
-            told.append(
-                f"no {emotion} in group {', '.join(without)} (speakers with it: {speakers})"
-            )
-    sizes = [len(part) for part in parts]
-    speaker, most = Counter(entry["speaker"] for entry in manifest.values()).most_common(1)[0]
-    if max(sizes) > UNEVEN * min(sizes):
-        told.append(
-            f"groups hold {min(sizes)} to {max(sizes)} utterances (speaker {speaker} alone has "
-            f"{most}), their mean is {len(manifest) / len(groups):.0f}"
-        )
-    return "; ".join(told)
 
 
 def given_speakers(
