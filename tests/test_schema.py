@@ -23,6 +23,10 @@ BAD = {  # yaml: setting: values
         "augment": ("x", "1", "{}"),
         "seed": ("x", "-1", "1.5", "null", "4294967296"),
         "workers": ("-1", "two"),
+        "select_by": ("x", "uar", "1", "null", "[UA]"),
+        "output_folder": ("-1", "[a]", "{}", "null"),
+        "results": ("-1", "True"),
+        "data_folder": ("5", "[a]", "{a: 1}", "True"),
         "frozen_dropout": NO_BOOL,
         "reader": ("{max_seconds: -1}", "{max_seconds: x}", "{min_seconds: -1}"),
         "corpus": ("{labels: [a, a]}", "{expected: -1}", "{full_agreement: 2}"),
@@ -31,6 +35,7 @@ BAD = {  # yaml: setting: values
         "schedule": ("{decay: 2}", "{decay: x}"),
     },
     "IEMOCAP/multitask": {
+        "max_epochs": ("null", "{}"),
         "dropout": ("1.5", "-0.1", "x"),
         "time_mask": ("1.5",),
         "ctc_reduction": ("none",),

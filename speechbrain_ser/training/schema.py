@@ -6,6 +6,7 @@ own affair.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,6 @@ REAL = {  # numbers
     "margin": (0, math.pi),
     "min_seconds": (0, 3_600),
     "max_seconds": (0.025, 1e6),
-    "ckpt_interval_minutes": (0, 0),
 }
 CHOICES = {
     "protocol": ("honest", "replication"),
@@ -44,17 +44,11 @@ CHOICES = {
     "padding": ("exact", "as_published"),
     "ctc_reduction": ("mean", "sum"),
 }
-NULL = (
-    "max_seconds",
-    "max_epochs",
-    "expected",
-    "expected_speakers",
-    "time_mask",
-    "layerdrop",
-)
+NULL = ("max_seconds", "expected", "expected_speakers", "time_mask", "layerdrop")
+MEASURES = re.compile(r"(WA|UA|F1)(_[a-z]+)?|WER|loss|last")  # by which an epoch is chosen
 OBJECTS = ("augment", "contrastive", "logger")  # a class, or null
 OF_THE_RUN = ("emotion", "speaker", "pretrained", "trained")  # put there by an earlier phase
-MIXED = ("frozen", "encoder", "layers", "corpus", "split", "data_folder", "network", "source")
+MIXED = ("frozen", "encoder", "layers", "corpus", "split", "network", "source")
 
 
 def check(settings: Mapping, defaults: Mapping) -> None:
@@ -81,7 +75,8 @@ def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
         ):
             raise InputError(f"{name} is {value!r}: a class is needed, '!new:module.Class {{}}'")
         if isinstance(value, Mapping):
-            is_scalar = key in (*WHOLE, *REAL, *CHOICES) and not isinstance(default, Mapping)
+            scalars = (*WHOLE, *REAL, *CHOICES, "select_by", "data_folder")
+            is_scalar = key in scalars and not isinstance(default, Mapping)
             is_known = isinstance(default, Mapping) or default is None or key in MIXED
             if "tag" not in value and (is_scalar or not is_known):
                 raise InputError(f"{name} is a mapping: {_wanted(key, default)}")
@@ -96,6 +91,10 @@ def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
 def _check_value(key: str, name: str, value: Any, default: Any) -> None:
     if key in CHOICES:
         good = value in CHOICES[key]
+    elif key == "select_by":
+        good = isinstance(value, str) and bool(MEASURES.fullmatch(value))
+    elif key == "data_folder":
+        good = value is None or isinstance(value, str)
     elif value is None:
         good = default is None or key in NULL or key in MIXED
     elif key in WHOLE:
@@ -112,7 +111,8 @@ def _check_value(key: str, name: str, value: Any, default: Any) -> None:
     elif isinstance(default, int | float):
         good = _is_number(value, float) and math.isfinite(value)
     elif isinstance(default, str):
-        good = isinstance(value, str | int)  # a variant may be 2, or True
+        may_lack = key.endswith("variant") or not default  # and a variant may be 2, or True
+        good = isinstance(value, str | int if may_lack else str) and (value != "" or may_lack)
     else:
         good = False
     if not good:
@@ -133,6 +133,8 @@ def _is_number(value: Any, kind: type) -> bool:
 
 def _wanted(key: str, default: Any) -> str:
     """What a setting may be, in words."""
+    if key == "select_by":
+        return "use WA, UA, F1, WER, loss or last, or WA_gender and the like"
     if key in CHOICES:
         return f"use {' or '.join(str(choice).replace('None', 'null') for choice in CHOICES[key])}"
     for table, kind in ((WHOLE, "whole number"), (REAL, "number")):
