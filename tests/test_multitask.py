@@ -234,7 +234,7 @@ def test_equation_1_by_hand(alpha):
         ({"tasks": ["emotion", "age"]}, "no task 'age': use some of emotion, asr, gender, style"),
         ({"tasks": ["emotion"], "adversarial": ["gender"]}, "and in tasks too"),
         ({"tasks": ["emotion", "asr"], "adversarial": ["asr"]}, "name gender or style"),
-        ({"skip": 2}, "skip_block is 2: use one of the blocks 1 to 1"),
+        ({"skip": 2}, "skip_block is 2: use one of the inner blocks, 1 to 1"),
     ],
 )
 def test_mistakes_are_told(settings, message):

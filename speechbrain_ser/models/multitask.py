@@ -11,6 +11,8 @@ from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.losses import reverse_gradient
 from speechbrain_ser.models.pooling import valid_mean
 
+NO_INNER = "an encoder of one block has no inner one; use a deeper one, or a head without skip"
+
 
 class PooledHead(LinearHead):
     """Classifies an utterance by its mean over time: [batch, dim], or [batch, 2 dim] with skip.
@@ -85,8 +87,10 @@ class MultitaskNetwork(UtteranceNetwork):
         if skips and skip_block is None:
             raise InputError(f"the {skips[0]} head has a skip: set skip_block to one of the blocks")
         if skips and not 1 <= skip_block < len(encoder.blocks):
+            inner = len(encoder.blocks) - 1
             raise InputError(
-                f"skip_block is {skip_block}: use one of the blocks 1 to {len(encoder.blocks) - 1}"
+                f"skip_block is {skip_block}: "
+                + (f"use one of the inner blocks, 1 to {inner}" if inner else NO_INNER)
             )
         self.has_skip = bool(skips)
 

@@ -97,7 +97,8 @@ class _Reader:
                 self.refuse(name, f"the key {text!r} twice")
             if text == "source":
                 self.check_config(value)
-            if tag.endswith(".SentencePieceTokenizer") and BASE64.fullmatch(str(value.value)):
+            of_pieces = text == "model" and tag.endswith(".SentencePieceTokenizer")
+            if of_pieces and BASE64.fullmatch(str(value.value)):
                 made[text] = value.value
                 continue
             made[text] = self.data(value, text, depth + 1, config or text == "source")

@@ -114,7 +114,7 @@ class SerBrain(Loop):
         return list(next(iter(self.hparams.targets.values())))
 
     def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
-        """part -> the items of its utterances, see data.make_dataset.
+        """part -> the items of its utterances, see datasets.make_dataset.
 
         With `cache` training and validation read what the encoder's frozen part made of a
         recording. Raises InputError for a reader of another sampling rate than the networks'.
