@@ -1,4 +1,4 @@
-"""Installation: pip install -e . (extras: mini, egemaps, demo, dev)."""
+"""Installation: pip install -e . (extras: mini, egemaps, demo, onnx, loggers, ray, slurm, dev)."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_ser", "speechbrain_ser.*"]),
+    entry_points={"console_scripts": ["ser = speechbrain_ser.__main__:main"]},
     package_data={"speechbrain_ser.sharing": ["templates/*"]},
     install_requires=[
         "torch>=2.11,<2.12",
@@ -31,7 +32,7 @@ setup(
         "scipy",
         "matplotlib",
         "filelock",
-        "jinja2",  # which torch needs, too
+        *("jinja2", "packaging"),  # which torch and transformers need, too
         "tqdm",
     ],
     extras_require={
@@ -43,7 +44,7 @@ setup(
         "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
         "dev": [
-            *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit"),
+            *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit", "wheel"),
             *("gradio>=6.31,<7", "onnxruntime>=1.23", "onnxscript>=0.5"),
             *("ray[data]>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
         ],

@@ -1,158 +1,87 @@
-"""Emotions of audio files: python -m speechbrain_ser MODEL FILE...
+"""Speech emotion recognition: a trained model in use, and the papers' tables.
 
-MODEL is a run's best/ folder, a Hub id, or a file of tools/export_onnx.py. FILE is an audio file,
-a folder (all audio files in and below it) or -, a list of files on standard input. Bad files are
-named on standard error with the reason, the others are done; the status is then 1.
+ser classify MODEL speech.wav        what is heard; MODEL is a run's best/ folder or a Hub id
+ser run ROW                          one run of a row of a paper's table, in a clone
+ser COMMAND --help                   what a command does, by examples
 """
 
-from __future__ import annotations
-
 import argparse
-import json
+import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-import soundfile
-from tqdm import tqdm
+from speechbrain_ser import __version__
+from speechbrain_ser.errors import program
 
-from speechbrain_ser import output
-from speechbrain_ser.errors import InputError, program
-from speechbrain_ser.output import printable
+WITH_A_MODEL = {
+    "classify": "emotions of audio files, whole or in segments",
+    "annotate": "emotions of a large collection, resumable, on one machine or a cluster",
+    "demo": "a page to record or drop a file on; a Hugging Face Space of it",
+    "export": "a model as ONNX, in float32 and int8",
+    "push": "a model to the Hugging Face Hub, checked before",
+    "convert": "SpeechBrain's own emotion models in this package's form",
+    "plot confusion": "the confusion matrix of an experiment over its folds",
+    "plot layers": "how a probe weighs its encoder's layers",
+    "plot embeddings": "t-SNE of what a model makes of recordings",
+}
+IN_A_CLONE = {
+    "run": "one run: a row of a paper's table, or a recipe",
+    "cross-validate": "all folds and seeds of a row or a recipe, earlier phases first",
+    "reproduce": "a paper's table, or all of them",
+    "summarize": "tables of the READMEs from results; two rows compared",
+}
+COMMANDS = WITH_A_MODEL | IN_A_CLONE
 
-if TYPE_CHECKING:
-    from speechbrain_ser import Emotion, EmotionRecognizer
 
-    Result = tuple[str, list[Emotion] | InputError]
-    Show = Callable[[str, Emotion], None]
-
-COLUMNS = ("file", "start", "end", "label")
-
-
-@program("speechbrain_ser")
 def main(words: Sequence[str] | None = None) -> int:
+    """The program `ser`, also python -m speechbrain_ser: the exit status.
+
+    0 done, 1 some of it could not be done, 2 the user's mistake in a sentence, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    name, own = command_of(words)
+    module = importlib.import_module(f"speechbrain_ser.commands.{name.translate(MODULE)}")
     parser = argparse.ArgumentParser(
-        prog="python -m speechbrain_ser",
+        prog=f"ser {name}",
+        usage=getattr(module, "USAGE", None),
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    if hasattr(module, "USAGE"):  # a recipe's settings may follow
+        options, options.settings = parser.parse_known_args(own)
+    else:
+        options = parser.parse_args(own)
+    return program(f"ser {name}")(module.run)(options)
+
+
+MODULE = str.maketrans(" -", "__")  # of a command
+
+
+def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The command that words begin with, and its own words; ends the program without one."""
+    for length in (1, 2):
+        if (name := " ".join(words[:length])) in COMMANDS:
+            return name, list(words[length:])
+    parser = argparse.ArgumentParser(
+        prog="ser",
+        usage="ser COMMAND ...",
         description=__doc__,
+        epilog=f"{listed('with a model', WITH_A_MODEL)}\n\n{listed('in a clone', IN_A_CLONE)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("files", metavar="FILE", nargs="+")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a JSON object per line")
-    form.add_argument("--csv", action="store_true", help="a table with a column per emotion")
-    parser.add_argument("--long", action="store_true", help="segments of long recordings")
-    parser.add_argument("--window", type=float, default=4.0, help="--long: seconds, 4")
-    parser.add_argument("--hop", type=float, default=1.0, help="--long: seconds, 1")
-    parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
-    options = parser.parse_args(words)
-    from speechbrain_ser import EmotionRecognizer  # late: it takes seconds, and --help none
-
-    paths = list(files_of(options.files))
-    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts={"device": options.device})
-    form = as_json if options.json else as_csv if options.csv else as_table
-    show, bad = form(recognizer.hparams.labels), 0
-    for path, result in results(recognizer, paths, options):
-        if isinstance(result, InputError):
-            tqdm.write(f"speechbrain_ser: {result}", file=sys.stderr)
-            bad += 1
-            continue
-        for emotion in result:
-            show(path, emotion)
-    if bad:
-        print(f"{bad} of {len(paths)} files could not be classified, see above", file=sys.stderr)
-    return int(bool(bad))
+    parser.add_argument("--version", action="version", version=f"speechbrain-ser {__version__}")
+    if not words:
+        parser.parse_args(["--help"])
+    parser.parse_known_args(words)  # --help, --version
+    known = [command for command in COMMANDS if command.split()[0] == words[0]] or COMMANDS
+    parser.error(f"there is no command {' '.join(words[:2])!r}: use {', '.join(known)}")
 
 
-def files_of(names: Sequence[str]) -> Iterator[str]:
-    """The files that a command line names; InputError for a folder without audio."""
-    endings = {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
-    for name in names:
-        if name == "-":
-            try:
-                yield from (line.strip() for line in sys.stdin if line.strip())
-            except UnicodeDecodeError:
-                raise InputError("standard input is no text: give a path per line") from None
-        elif Path(name).is_dir():
-            found = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
-            if not found:
-                raise InputError(
-                    f"{name} holds no audio files: name a folder of wav, flac, mp3 ..."
-                )
-            yield from map(str, found)
-        else:
-            yield name
-
-
-def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Iterator[Result]:
-    """Each file with its segments, in the order given, with a progress bar."""
-    bar = tqdm(total=len(paths), unit="file", disable=None)
-    if options.long:
-        for path in paths:
-            try:
-                found = recognizer.classify_long(
-                    path, options.window, options.hop, batch_size=options.batch_size
-                )
-            except InputError as error:
-                found = error
-            bar.update()
-            yield path, found
-    else:
-        done: dict[int, list[Emotion] | InputError] = {}
-        given = 0
-        for position, result in recognizer.each(paths, options.batch_size):
-            done[position] = result if isinstance(result, InputError) else [result]
-            bar.update()
-            while given in done:
-                yield paths[given], done.pop(given)
-                given += 1
-    bar.close()
-
-
-def as_json(labels: Sequence[str]) -> Show:
-    """A JSON object per line."""
-
-    def show(path: str, emotion: Emotion) -> None:
-        facts = {"file": path, "start": emotion.start, "end": emotion.end}
-        print(json.dumps(facts | {"label": emotion.label, "probs": emotion.probs}))
-
-    return show
-
-
-def as_csv(labels: Sequence[str]) -> Show:
-    """A row per segment, a column per emotion."""
-
-    def line(*values) -> None:
-        cells = [printable(value) if isinstance(value, str) else value for value in values]
-        sys.stdout.write(output.as_csv(cells, []))
-
-    line(*COLUMNS, *labels)
-
-    def show(path: str, emotion: Emotion) -> None:
-        times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
-        line(path, *times, emotion.label or "", *(emotion.probs.get(label, "") for label in labels))
-
-    return show
-
-
-def as_table(labels: Sequence[str]) -> Show:
-    """Columns for a reader."""
-    names = {label: printable(label) for label in labels}
-    wide = max(map(len, [*names.values(), "label"]))
-    print("  ".join(["  start", "    end", "label".ljust(wide), *names.values(), "file"]))
-
-    def show(path: str, emotion: Emotion) -> None:
-        times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
-        probs = [
-            (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(name))
-            for label, name in names.items()
-        ]
-        heard = names[emotion.label] if emotion.label is not None else "-"
-        tqdm.write("  ".join([*times, heard.ljust(wide), *probs, printable(path)]))
-
-    return show
+def listed(title: str, commands: dict[str, str]) -> str:
+    wide = max(map(len, COMMANDS))
+    return "\n".join([f"{title}:", *(f"  {c.ljust(wide)}  {told}" for c, told in commands.items())])
 
 
 if __name__ == "__main__":

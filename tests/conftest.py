@@ -10,6 +10,7 @@ import filelock
 import pytest
 from benchmarks.common import TINY
 
+from speechbrain_ser import __main__
 from speechbrain_ser.campaign import plan
 from speechbrain_ser.training import experiment
 
@@ -49,6 +50,11 @@ def run(yaml: Path, arguments: list[str]) -> None:
     """Run a recipe in this process, as its script would."""
     script = script_of(yaml)
     experiment.run_once(plan.brain_of(script), script, arguments)
+
+
+def ser(*words) -> int:
+    """The exit status of a command, called in this process."""
+    return __main__.main([str(word) for word in words])
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,9 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from test_tools import tool
+from conftest import ser
 
 from speechbrain_ser import EmotionRecognizer
-
-
-@pytest.fixture(scope="module")
-def annotate():
-    return tool("annotate")
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +31,10 @@ def lines(out) -> list[dict]:
     return [json.loads(line) for part in parts for line in part.read_text().splitlines()]
 
 
-def test_every_file_has_its_line(annotate, best, collection, tmp_path, capsys):
+def test_every_file_has_its_line(best, collection, tmp_path, capsys):
     out = tmp_path / "parts"
     words = [str(best), str(collection), "--out", str(out), "--shard_size", "3"]
-    assert annotate.main(words) == 0
+    assert ser("annotate", *words) == 0
     said = capsys.readouterr().out
     assert "7 files; 3 parts to do" in said and "1 of them are bad" in said
     found = lines(out)
@@ -54,57 +49,57 @@ def test_every_file_has_its_line(annotate, best, collection, tmp_path, capsys):
         assert line["seconds"] == emotion.end
 
 
-def test_it_goes_on_where_it_was_stopped(annotate, best, collection, tmp_path, capsys):
+def test_it_goes_on_where_it_was_stopped(best, collection, tmp_path, capsys):
     out = tmp_path / "parts"
     words = [str(best), str(collection), "--out", str(out), "--shard_size", "2"]
-    assert annotate.main(words) == 0
+    assert ser("annotate", *words) == 0
     whole = lines(out)
     kept = out / "part-000001.jsonl"
     written = kept.stat().st_mtime_ns
     (out / "part-000002.jsonl").unlink()
     (out / ".part-000002.jsonl.tmp").write_text("half of a li")
-    assert annotate.main(words) == 0
+    assert ser("annotate", *words) == 0
     assert "7 files; 1 parts to do" in capsys.readouterr().out
     assert lines(out) == whole and kept.stat().st_mtime_ns == written
 
 
 def test_parts_of_another_collection_or_model_are_not_mixed(
-    annotate, best, runs, collection, tmp_path, capsys
+    best, runs, collection, tmp_path, capsys
 ):
     out = tmp_path / "parts"
     words = ["--out", str(out)]
-    assert annotate.main([str(best), str(collection), *words]) == 0
+    assert ser("annotate", best, collection, *words) == 0
     other = runs / "supcon/fold1/1000/best"
-    assert annotate.main([str(other), str(collection), *words]) == 2
+    assert ser("annotate", other, collection, *words) == 2
     assert "holds parts of another model: name another --out" in capsys.readouterr().err
     (collection / "0.wav").unlink()
-    assert annotate.main([str(best), str(collection), *words, "--shard_size", "5"]) == 2
+    assert ser("annotate", best, collection, *words, "--shard_size", "5") == 2
     assert "another files and count and shard_size" in capsys.readouterr().err
 
 
-def test_a_list_of_files_and_what_is_none(annotate, best, collection, tmp_path, capsys):
+def test_a_list_of_files_and_what_is_none(best, collection, tmp_path, capsys):
     listing = tmp_path / "files.txt"
     listing.write_text(f"{collection / '5.wav'}\n\n{collection / '1.wav'}\n{tmp_path / 'no.wav'}\n")
-    assert annotate.main([str(best), str(listing), "--out", str(tmp_path / "parts")]) == 0
+    assert ser("annotate", best, listing, "--out", tmp_path / "parts") == 0
     found = lines(tmp_path / "parts")
     names = [line["file"].rpartition("/")[2] for line in found]
     assert names == ["5.wav", "1.wav", "no.wav"]
     assert "no such file" in found[2]["error"]
     for name, sentence in (("absent", "neither a folder nor a list"), ("5.wav", "is no text")):
-        assert annotate.main([str(best), str(collection / name), "--out", str(tmp_path / "x")]) == 2
+        assert ser("annotate", best, collection / name, "--out", tmp_path / "x") == 2
         assert sentence in capsys.readouterr().err
     listing.write_text("\n")
-    assert annotate.main([str(best), str(listing), "--out", str(tmp_path / "x")]) == 2
+    assert ser("annotate", best, listing, "--out", tmp_path / "x") == 2
     assert "there is no file to annotate" in capsys.readouterr().err
 
 
-def test_ray_data_does_the_same(annotate, best, collection, tmp_path):
+def test_ray_data_does_the_same(best, collection, tmp_path):
     pytest.importorskip("ray")
     pytest.importorskip("pyarrow")
     words = [str(best), str(collection), "--shard_size", "3", "--batch_size", "2", "--out"]
-    assert annotate.main([*words, str(tmp_path / "here")]) == 0
+    assert ser("annotate", *words, tmp_path / "here") == 0
     ray = ["--launcher", "ray", "--address", "local", "--workers", "1"]
-    assert annotate.main([*words, str(tmp_path / "there"), *ray]) == 0
+    assert ser("annotate", *words, tmp_path / "there", *ray) == 0
     for ours, rays in zip(lines(tmp_path / "here"), lines(tmp_path / "there"), strict=True):
         assert ours["file"] == rays["file"]
         assert ours.get("probs") == pytest.approx(rays.get("probs"), abs=1e-5)
@@ -112,10 +107,10 @@ def test_ray_data_does_the_same(annotate, best, collection, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "odd\udcff"])
-def test_a_path_that_is_no_line_of_a_list_is_refused(name, annotate, best, tmp_path, capsys):
+def test_a_path_that_is_no_line_of_a_list_is_refused(name, best, tmp_path, capsys):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / f"{name}.wav").write_text("no audio")
     words = [str(best), str(tmp_path / "files"), "--out", str(tmp_path / "parts")]
-    assert annotate.main(words) == 2
+    assert ser("annotate", *words) == 2
     (sentence,) = capsys.readouterr().err.splitlines()
     assert "rename" in sentence and sentence.isprintable()

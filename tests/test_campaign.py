@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import RECIPES, ROOT
-from test_tools import tool
+from conftest import RECIPES, ROOT, ser
 
 from speechbrain_ser.campaign import launchers, plan, rows
 from speechbrain_ser.campaign import run as campaign
+from speechbrain_ser.commands import cross_validate, reproduce
 from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import report
@@ -135,7 +135,7 @@ def test_a_corpus_that_an_earlier_phase_needs_is_asked_for(tmp_path, monkeypatch
 
 
 def test_a_script_that_is_none_is_refused():
-    for script, message in (("nowhere.py", "no script"), ("tools/summarize.py", "no Brain")):
+    for script, message in (("nowhere.py", "no script"), ("tools/benchmark.py", "no Brain")):
         with pytest.raises(InputError, match=message):
             plan.brain_of(Path(script))
 
@@ -278,11 +278,10 @@ def test_cross_validate_shows_the_table_of_its_runs(tmp_path, capsys):
     """Real runs of two folds, cut to an epoch of a tiny network; the second time they are there."""
     from conftest import TINY
 
-    cross_validate = tool("cross_validate")
     words = [*EMOTION, "--mini", "True", "--results", str(tmp_path), "--encoder", str(TINY)]
     words += ["--dim", "16", "--max_epochs", "1", "--batch_size", "64", "--test_batch_size", "32"]
     words += ["--folds", "1,2", "--jobs", "2"]
-    assert cross_validate.main(words) == 0
+    assert ser("cross-validate", *words) == 0
     said = capsys.readouterr().out
     assert "2 runs, 0 done" in said and "mean of folds" in said and "pooled folds" in said
     assert "mini-iemocap" in said and "4 speakers drawn again" in said
@@ -291,11 +290,11 @@ def test_cross_validate_shows_the_table_of_its_runs(tmp_path, capsys):
     ]
     (line,) = [line for line in said.splitlines() if line.startswith("mean of folds")]
     assert f"{(scores[0]['UA'] + scores[1]['UA']) / 2:.2f}" in line
-    assert cross_validate.main(words) == 0
+    assert ser("cross-validate", *words) == 0
     assert capsys.readouterr().out.count("was done before") == 2
-    assert cross_validate.main([*words, "--folds", "x"]) == 2
+    assert ser("cross-validate", *words, "--folds", "x") == 2
     assert "--folds is 'x'" in capsys.readouterr().err
-    assert cross_validate.main(["--folds", "1"]) == 2
+    assert ser("cross-validate", "--folds", "1") == 2
 
 
 def test_a_fold_that_one_seed_lacks_is_told_and_the_failure_too(tmp_path, capsys):
@@ -310,19 +309,13 @@ def test_a_fold_that_one_seed_lacks_is_told_and_the_failure_too(tmp_path, capsys
     failing = job(tmp_path / "emotion/fold2/2", code="raise SystemExit('no corpus')")
     runs[failing.folder] = failing
     options = Namespace(launcher="local", jobs=1)
-    assert tool("cross_validate").execute(runs, list(runs), options) == 1
+    assert cross_validate.execute(runs, list(runs), options) == 1
     said = capsys.readouterr().out
     assert "no table yet: the seeds have different folds (seed 1: 1 2; seed 2: 1)" in said
     assert "1 of 4 runs are not done:" in said and "FAILED, no corpus" in said
 
 
-@pytest.fixture
-def reproduce(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    return tool("reproduce")
-
-
-def test_rows_are_chosen_by_paper_table_and_name(reproduce):
+def test_rows_are_chosen_by_paper_table_and_name():
     assert len(reproduce.choose(["park2023"], "6", None)) == 16 + 2
     assert {n.split("/")[1] for n in reproduce.choose(["park2023"], "F7a", None)} == {"F7a"}
     assert len(reproduce.choose([], None, None)) == len(rows.named())
@@ -335,7 +328,7 @@ def test_rows_are_chosen_by_paper_table_and_name(reproduce):
         reproduce.choose(["park2023"], "9", None)
 
 
-def test_the_check_of_a_row_takes_its_sizes_from_the_mini_preset(reproduce):
+def test_the_check_of_a_row_takes_its_sizes_from_the_mini_preset():
     _, row = rows.find("gavali/by-actor-6-folds-of-4/hubert-x-large")
     words = reproduce.check(row)
     assert "--encoder" in words and "--dim" in words and "facebook" not in " ".join(words)
@@ -348,7 +341,7 @@ def test_the_check_of_a_row_takes_its_sizes_from_the_mini_preset(reproduce):
     assert tree["checkpoint_gradients"] is True
 
 
-def test_a_row_that_freezes_blocks_is_checked_with_as_many(reproduce):
+def test_a_row_that_freezes_blocks_is_checked_with_as_many():
     _, row = rows.find("gao2023/T1/top-2-blocks")
     words = reproduce.check(row)
     assert "num_hidden_layers: 10" in words[words.index("--encoder") + 1]
@@ -356,7 +349,7 @@ def test_a_row_that_freezes_blocks_is_checked_with_as_many(reproduce):
     assert not {"--encoder", "--dim"} & set(reproduce.check(row))
 
 
-def test_list_tells_what_is_done_and_what_the_rest_costs(reproduce, capsys, tmp_path):
+def test_list_tells_what_is_done_and_what_the_rest_costs(capsys, tmp_path):
     folder = tmp_path / "emotion_k2/fold3/1000"
     folder.mkdir(parents=True)
     facts = {"corpus": "iemocap", "fold": 3, "seed": 1000, "seconds": 1800.0}
@@ -365,7 +358,7 @@ def test_list_tells_what_is_done_and_what_the_rest_costs(reproduce, capsys, tmp_
     words = ["--row", "T3/emotion-arcface-k2", "--row", "T3/emotion-arcface-k3", "--list"]
     for encoder, hours in (("facebook/wav2vec2-base", "2.50"), ("another", "?")):
         (folder / "hyperparams.yaml").write_text(f"encoder: {encoder}\n")
-        assert reproduce.main([*words, "--results", str(tmp_path)]) == 0
+        assert ser("reproduce", *words, "--results", tmp_path) == 0
         _, two, three, _ = capsys.readouterr().out.splitlines()
         assert two.split() == ["park2023/T3/emotion-arcface-k2", "71.14", "1", "of", "5", "2.00"]
         assert three.split()[-4:] == ["0", "of", "5", hours]

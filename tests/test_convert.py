@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY
+from conftest import TINY, ser
 from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 from speechbrain.nnet.linear import Linear
 from speechbrain.nnet.pooling import StatisticsPooling
-from test_tools import tool
 from transformers import AutoConfig, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from speechbrain_ser import EmotionRecognizer
@@ -30,11 +29,6 @@ model: !apply:os.system ["touch it_ran"]
 """
 
 
-@pytest.fixture(scope="module")
-def convert():
-    return tool("convert_speechbrain")
-
-
 def made(root, norm: bool):
     """A model folder as on the Hub, and SpeechBrain's own modules with its weights."""
     hub, folder = root / "hub", root / "model"
@@ -54,10 +48,10 @@ def made(root, norm: bool):
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_a_converted_model_answers_as_speechbrain_s_modules(convert, tmp_path, monkeypatch, norm):
+def test_a_converted_model_answers_as_speechbrain_s_modules(tmp_path, monkeypatch, norm):
     monkeypatch.chdir(tmp_path)
     folder, lobe, linear = made(tmp_path, norm)
-    assert convert.main([str(folder), str(tmp_path / "converted")]) == 0
+    assert ser("convert", folder, tmp_path / "converted") == 0
     assert not (tmp_path / "it_ran").exists()
     recognizer = EmotionRecognizer.from_hparams(tmp_path / "converted")
     assert recognizer.hparams.labels == ["neutral", "angry", "happy", "sad"]
@@ -96,7 +90,7 @@ def test_a_converted_model_answers_as_speechbrain_s_modules(convert, tmp_path, m
     ],
 )
 def test_a_hostile_repository_is_a_sentence(
-    convert, tmp_path, monkeypatch, capsys, file, old, new, sentence
+    tmp_path, monkeypatch, capsys, file, old, new, sentence
 ):
     monkeypatch.chdir(tmp_path)
     made(tmp_path, True)
@@ -104,7 +98,7 @@ def test_a_hostile_repository_is_a_sentence(
     path = tmp_path / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    assert convert.main([str(tmp_path / "model"), str(tmp_path / "converted")]) == 2
+    assert ser("convert", tmp_path / "model", tmp_path / "converted") == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "it_ran").exists() and not (tmp_path / "converted").exists()
 
@@ -131,20 +125,18 @@ def test_normalised_mean_pooling_by_a_loop():
         ("hyperparams.yaml", b"wav2vec2: {source: /no/such}", "give --encoder FOLDER"),
     ],
 )
-def test_what_is_no_such_model_is_refused(
-    convert, tmp_path, capsys, monkeypatch, name, content, sentence
-):
+def test_what_is_no_such_model_is_refused(tmp_path, capsys, monkeypatch, name, content, sentence):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder, *_ = made(tmp_path, True)
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    assert convert.main([str(folder), str(tmp_path / "converted")]) == 2
+    assert ser("convert", folder, tmp_path / "converted") == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "converted").exists()
 
 
-def test_a_hostile_checkpoint_runs_nothing(convert, tmp_path, capsys):
+def test_a_hostile_checkpoint_runs_nothing(tmp_path, capsys):
     folder, *_ = made(tmp_path, True)
 
     class Evil:
@@ -152,5 +144,5 @@ def test_a_hostile_checkpoint_runs_nothing(convert, tmp_path, capsys):
             return eval, ("__import__('os').system('true')",)
 
     torch.save({"w": Evil()}, folder / "model.ckpt")
-    assert convert.main([str(folder), str(tmp_path / "converted")]) == 2
+    assert ser("convert", folder, tmp_path / "converted") == 2
     assert "does not hold tensors alone" in capsys.readouterr().err

@@ -16,7 +16,6 @@ import pytest
 import safetensors.torch
 import soundfile
 import torch
-from conftest import ROOT
 from test_inference import spoiled_files
 from test_safety import GOOD
 
@@ -184,7 +183,7 @@ def test_the_page_answers_to_its_own_name_and_a_killed_one_leaves_nothing(
     models, files, tmp_path, monkeypatch
 ):
     temporary = tmp_path / "temporary"
-    words = [sys.executable, "-u", ROOT / "tools/demo.py", models[0], "--name", "Mine.example"]
+    words = [sys.executable, "-um", "speechbrain_ser", "demo", models[0], "--name", "Mine.example"]
     with subprocess.Popen(
         words, env=environment_of(temporary), stdout=subprocess.PIPE, text=True
     ) as process:
@@ -229,7 +228,7 @@ def server(request, models, tmp_path):
     """The page of two models, served by the command or by a Space's folder: its address."""
     environment = environment_of(tmp_path / "temporary")
     if request.param == "command":
-        words = [ROOT / "tools/demo.py", *models]
+        words = ["-m", "speechbrain_ser", "demo", *models]
     else:
         words = [tmp_path / "space/app.py"]
         space.write({path.name: str(path) for path in models}, tmp_path / "space")

@@ -9,17 +9,11 @@ import sys
 import huggingface_hub
 import pytest
 import safetensors.torch
-from conftest import ROOT
+from conftest import ROOT, ser
 from hub_server import Hub
-from test_tools import tool
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.models import seen
-
-
-@pytest.fixture(scope="module")
-def push():
-    return tool("push_to_hub")
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +32,11 @@ def hub(monkeypatch):
     server.shutdown()
 
 
-def test_an_exported_folder_is_complete_and_says_what_it_is(push, run, tmp_path, capsys):
+def test_an_exported_folder_is_complete_and_says_what_it_is(run, tmp_path, capsys):
     folder = tmp_path / "shared"
     (run / "best/.env").write_text("TOKEN=private")
     try:
-        assert push.main([str(run), "--export", str(folder)]) == 0
+        assert ser("push", run, "--export", folder) == 0
     finally:
         (run / "best/.env").unlink()
     said = capsys.readouterr().out
@@ -66,12 +60,12 @@ def test_an_exported_folder_is_complete_and_says_what_it_is(push, run, tmp_path,
     assert {result.dataset_type for result in card.data.eval_results} == {"mini-iemocap"}
     assert "A trial on synthesised speech" in card.text and results["protocol"] in card.text
     assert "Park et al. 2023" in card.text and "388 utterances of 8 speakers" in card.text
-    assert push.main([str(run), "--export", str(folder)]) == 2
+    assert ser("push", run, "--export", folder) == 2
     assert "is there already" in capsys.readouterr().err
 
 
-def test_an_uploaded_model_loads_from_the_hub(push, run, hub, tmp_path, capsys):
-    assert push.main([str(run), "--repo", "user/name", "--private"]) == 0
+def test_an_uploaded_model_loads_from_the_hub(run, hub, tmp_path, capsys):
+    assert ser("push", run, "--repo", "user/name", "--private") == 0
     assert f"{hub.address}/user/name" in capsys.readouterr().out
     (created,) = hub.created
     assert (created["organization"], created["name"]) == ("user", "name")
@@ -91,14 +85,14 @@ def test_an_uploaded_model_loads_from_the_hub(push, run, hub, tmp_path, capsys):
     assert json.loads(said.stdout)["probs"] == pytest.approx(local.probs, abs=1e-5)
 
 
-def test_a_hub_that_refuses_is_a_sentence(push, run, hub, capsys):
+def test_a_hub_that_refuses_is_a_sentence(run, hub, capsys):
     hub.refuse = True
-    assert push.main([str(run), "--repo", "user/name"]) == 2
+    assert ser("push", run, "--repo", "user/name") == 2
     assert "the Hub did not take user/name" in capsys.readouterr().err
     assert hub.files == {}
 
 
-def test_a_model_that_answers_otherwise_is_not_uploaded(push, run, hub, tmp_path, capsys):
+def test_a_model_that_answers_otherwise_is_not_uploaded(run, hub, tmp_path, capsys):
     changed = tmp_path / "run"
     shutil.copytree(run, changed, ignore=shutil.ignore_patterns("save"))
     weights = safetensors.torch.load_file(run / "best/model.safetensors")
@@ -106,15 +100,15 @@ def test_a_model_that_answers_otherwise_is_not_uploaded(push, run, hub, tmp_path
     safetensors.torch.save_file(
         weights | {name: weights[name] + 0.1}, changed / "best/model.safetensors"
     )
-    assert push.main([str(changed), "--repo", "user/name"]) == 2
+    assert ser("push", changed, "--repo", "user/name") == 2
     assert "so it is not uploaded" in capsys.readouterr().err
     assert hub.created == [] and hub.files == {}
 
 
-def test_what_cannot_be_shared_is_refused(push, run, tmp_path, capsys):
-    assert push.main([str(run)]) == 2
+def test_what_cannot_be_shared_is_refused(run, tmp_path, capsys):
+    assert ser("push", run) == 2
     assert "give --repo user/name to upload, or --export" in capsys.readouterr().err
-    assert push.main([str(tmp_path), "--export", str(tmp_path / "x")]) == 2
+    assert ser("push", tmp_path, "--export", tmp_path / "x") == 2
     assert "holds no complete run" in capsys.readouterr().err
     people = tmp_path / "people"
     shutil.copytree(run, people, ignore=shutil.ignore_patterns("save"))
@@ -122,7 +116,7 @@ def test_what_cannot_be_shared_is_refused(push, run, tmp_path, capsys):
     (people / "results.json").write_text(json.dumps(results))
     known = [seen.entry("table", "salt", ["angry", "sad"], ["a"])]
     (people / "best/trained_on.json").write_text(json.dumps(known))
-    assert push.main([str(people), "--export", str(tmp_path / "z")]) == 2
+    assert ser("push", people, "--export", tmp_path / "z") == 2
     assert "names speakers of table (2)" in capsys.readouterr().err
     gone = tmp_path / "run"
     shutil.copytree(run, gone, ignore=shutil.ignore_patterns("save"))
@@ -130,5 +124,5 @@ def test_what_cannot_be_shared_is_refused(push, run, tmp_path, capsys):
     for entry in manifest.values():
         entry["wav"] = "/nowhere.wav"
     (gone / "manifest.json").write_text(json.dumps(manifest))
-    assert push.main([str(gone), "--export", str(tmp_path / "y")]) == 2
+    assert ser("push", gone, "--export", tmp_path / "y") == 2
     assert "92 of 92 test files are gone (/nowhere.wav ...)" in capsys.readouterr().err

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import ser
 
 from speechbrain_ser import EmotionRecognizer
-from speechbrain_ser import __main__ as command
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.sharing.inference import Emotion
 
@@ -249,7 +249,7 @@ def test_probabilities_that_are_no_numbers_are_never_labelled(value, recognizer,
 
 def test_the_command_line_names_every_file_and_every_fault(best, files, tmp_path, capsys):
     (tmp_path / "broken.wav").write_bytes(files[0].read_bytes()[:60])
-    assert command.main([str(best), str(tmp_path), "--json"]) == 1
+    assert ser("classify", best, tmp_path, "--json") == 1
     said = capsys.readouterr()
     lines = [json.loads(line) for line in said.out.splitlines()]
     assert [line["file"] for line in lines] == [str(path) for path in files]
@@ -262,7 +262,7 @@ def test_the_command_line_names_every_file_and_every_fault(best, files, tmp_path
 
 def test_a_list_from_standard_input_and_a_csv(best, files, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(str, files[:3])) + "\n\n"))
-    assert command.main([str(best), "--csv", "-"]) == 0
+    assert ser("classify", best, "--csv", "-") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["file"] for row in rows] == [str(path) for path in files[:3]]
     assert list(rows[0]) == ["file", "start", "end", "label", "angry", "happy", "sad", "neutral"]
@@ -278,7 +278,7 @@ def test_names_of_files_start_no_formula_and_no_escape_sequence(best, files, tmp
     (folder / "\x1b]0;bad.wav").write_text("no audio")
     (folder / "odd\udcff.wav").write_text("no audio")
     for words in (["--csv"], ["--json"], [], ["--csv", "--long"], ["--long"]):
-        assert command.main([str(best), *words, str(folder)]) == 1
+        assert ser("classify", best, *words, folder) == 1
         said = capsys.readouterr()
         whole = (said.out + said.err).replace("\n", "")
         assert whole.isprintable(), words
@@ -287,10 +287,10 @@ def test_names_of_files_start_no_formula_and_no_escape_sequence(best, files, tmp
 
 
 def test_a_table_and_segments(best, files, capsys):
-    assert command.main([str(best), str(files[0])]) == 0
+    assert ser("classify", best, files[0]) == 0
     header, line = capsys.readouterr().out.splitlines()
     assert header.split()[:3] == ["start", "end", "label"] and line.endswith(str(files[0]))
-    assert command.main([str(best), "--long", "--window", "1", "--hop", "0.5", str(files[1])]) == 0
+    assert ser("classify", best, "--long", "--window", "1", "--hop", "0.5", files[1]) == 0
     assert str(files[1]) in capsys.readouterr().out
 
 
@@ -300,5 +300,5 @@ def test_the_command_line_refuses_in_one_sentence(best, tmp_path, capsys):
         ([str(tmp_path / "nowhere"), "x.wav"], "neither a local model folder nor a Hub"),
         ([str(best), str(tmp_path / "empty")], "holds no audio files"),
     ):
-        assert command.main(words) == 2
+        assert ser("classify", *words) == 2
         assert sentence in capsys.readouterr().err

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY
-from test_tools import tool
+from conftest import TINY, ser
 
 from speechbrain_ser import EmotionRecognizer
-from speechbrain_ser import __main__ as command
+from speechbrain_ser.commands import export
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.classifier import Classifier
 from speechbrain_ser.models.encoder import Encoder
@@ -22,11 +21,6 @@ from speechbrain_ser.sharing.onnx import OnnxNetwork
 
 LABELS = ["angry", "sad", "neutral"]
 DESCRIPTION = f"labels: {LABELS}\nreader: !new:speechbrain_ser.data.audio.SpeechReader\n"
-
-
-@pytest.fixture(scope="module")
-def export():
-    return tool("export_onnx")
 
 
 def network(config: dict, pooling=MeanPooling) -> Classifier:
@@ -41,7 +35,7 @@ def exported(export, runs, tmp_path_factory):
     lines = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("builtins.print", lambda *words, **_: lines.append(" ".join(map(str, words))))
-        assert export.main([str(runs / "knn/fold1/1000"), "--out", str(folder)]) == 0
+        assert ser("export", runs / "knn/fold1/1000", "--out", folder) == 0
     return folder, "\n".join(lines)
 
 
@@ -75,7 +69,7 @@ def test_onnx_answers_as_the_model_alone_in_batches_and_on_the_command_line(
         ):
             assert found.label == emotion.label
             assert found.probs == pytest.approx(emotion.probs, abs=1e-5)
-    assert command.main([str(exported[0] / "model.onnx"), *paths, "--json"]) == 0
+    assert ser("classify", exported[0] / "model.onnx", *paths, "--json") == 0
     for line, emotion in zip(capsys.readouterr().out.splitlines(), wanted, strict=True):
         assert json.loads(line)["probs"] == pytest.approx(emotion.probs, abs=1e-5)
     with pytest.raises(InputError, match="no embedding"):
@@ -90,7 +84,7 @@ def test_int8_is_close(exported, runs):
     assert 0 < difference.abs().max() < 0.1
 
 
-def test_attention_over_a_padded_batch(export, tmp_path):
+def test_attention_over_a_padded_batch(tmp_path):
     model = network(TINY | {"model_type": "wavlm"}, AttentionMaxPooling)
     export.export(model, DESCRIPTION, tmp_path / "model.onnx")
     graph = export.OnnxNetwork(tmp_path / "model.onnx")
@@ -106,7 +100,7 @@ def test_attention_over_a_padded_batch(export, tmp_path):
     torch.testing.assert_close(graph.probs(graph(speech, lens)), wanted.softmax(1))
 
 
-def test_an_encoder_that_takes_one_utterance_at_a_time(export, tmp_path):
+def test_an_encoder_that_takes_one_utterance_at_a_time(tmp_path):
     model = network(TINY | {"model_type": "data2vec-audio"})
     export.export(model, DESCRIPTION, tmp_path / "model.onnx")
     assert model.encoder.one_by_one and model.encoder.padding == "exact"
@@ -115,33 +109,33 @@ def test_an_encoder_that_takes_one_utterance_at_a_time(export, tmp_path):
     assert export.check(model, graph) < 1e-6
 
 
-def test_missing_packages_are_a_sentence(export, runs, tmp_path, monkeypatch, capsys):
+def test_missing_packages_are_a_sentence(runs, tmp_path, monkeypatch, capsys):
     find = export.importlib.util.find_spec
     absent = {"onnxscript", "onnxruntime"}
     monkeypatch.setattr(
         export.importlib.util, "find_spec", lambda name: None if name in absent else find(name)
     )
-    assert export.main([str(runs / "knn/fold1/1000"), "--out", str(tmp_path / "out")]) == 2
+    assert ser("export", runs / "knn/fold1/1000", "--out", tmp_path / "out") == 2
     assert "the packages onnxscript, onnxruntime are missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert logging.getLogger().isEnabledFor(logging.WARNING), "others may log afterwards"
 
 
-def test_what_cannot_be_exported_is_a_sentence(export, runs, tmp_path, capsys):
+def test_what_cannot_be_exported_is_a_sentence(runs, tmp_path, capsys):
     out = tmp_path / "out"
-    assert export.main([str(runs / "asr_gender/fold1/1000"), "--out", str(out)]) == 2
+    assert ser("export", runs / "asr_gender/fold1/1000", "--out", out) == 2
     assert "first phase" in capsys.readouterr().err
-    assert export.main([str(tmp_path / "absent"), "--out", str(out)]) == 2
+    assert ser("export", tmp_path / "absent", "--out", out) == 2
     assert "neither a local model folder nor" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
-    assert export.main([str(runs / "knn/fold1/1000"), "--out", str(out)]) == 2
+    assert ser("export", runs / "knn/fold1/1000", "--out", out) == 2
     assert "is there already" in capsys.readouterr().err
     with pytest.raises(InputError, match="export them alone"):
         export.export(Ensemble({}), DESCRIPTION, tmp_path / "model.onnx")
 
 
-def test_a_graph_that_answers_otherwise_is_not_written(export):
+def test_a_graph_that_answers_otherwise_is_not_written():
     other = network(TINY)
     other.probs = other.head.probs
     assert export.check(network(TINY), other) == 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RECIPES, TINY, run, tiny
-from test_tools import shades, tool
+from conftest import RECIPES, TINY, run, ser, tiny
+from test_tools import shades
 from torch import nn
 
 from speechbrain_ser import EmotionRecognizer
@@ -456,16 +456,15 @@ def test_gradients_are_clipped_by_value(tmp_path, monkeypatch):
 
 
 def test_layer_weights_of_several_runs(probes, tmp_path, capsys):
-    weights = tool("plot_layer_weights")
     results = probes["speaker"].parents[2]
     output = tmp_path / "figure2"
     folders = [str(results / "probe"), str(results / "probe_side")]
-    weights.main([*folders, "--output", str(output)])
+    ser("plot", "layers", *folders, "--output", output)
     assert shades(tmp_path / "figure2.png") > 5
     with open(tmp_path / "figure2.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["curve"] for row in rows] == ["probe"] * 3 + ["probe_side"] * 3
     shares = json.loads((probes["speaker"] / "results.json").read_text())["layer_weights"]["share"]
     assert [float(row["weight"]) for row in rows[:3]] == pytest.approx(shares)
-    assert weights.main([str(tmp_path), "--output", str(output)]) == 2
+    assert ser("plot", "layers", tmp_path, "--output", output) == 2
     assert "holds no complete run of a probe" in capsys.readouterr().err

@@ -12,10 +12,10 @@ import pytest
 import speechbrain as sb
 import torch
 from conftest import RECIPES, ROOT, TINY, run, tiny
-from test_tools import tool
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.campaign.rows import name_of
+from speechbrain_ser.commands import summarize
 from speechbrain_ser.data.datasets import ShuffledBatches, UnderSampledBatches
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
@@ -24,7 +24,6 @@ from speechbrain_ser.models.heads import CosineHead, LinearHead
 from speechbrain_ser.models.losses import ArcFace
 from speechbrain_ser.training import command_line, phases
 
-summarize = tool("summarize")
 FILES = sorted(RECIPES.glob("*/RESULTS.csv"))
 COLUMNS = (
     "paper item row script hparams overrides protocol corpus paper_WA paper_UA paper_sd "
@@ -123,7 +122,7 @@ def test_the_readme_shows_the_rows(path):
         cells = [row[column] for column in ("row", "paper_WA", "paper_UA", "WA", "UA", "note")]
         assert any(all(f" {cell} |" in line for cell in cells) for line in shown), row
         paper, table, _ = name_of(row).split("/")
-        command = f"`python tools/reproduce.py {paper} --table {table}`"
+        command = f"`ser reproduce {paper} --table {table}`"
         assert command in shown, row
     shown = [line for block in blocks.values() for line in block]
     tables = [line for line in shown if line.startswith("| ") and "---" not in line]

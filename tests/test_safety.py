@@ -9,10 +9,10 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import RECIPES, YAMLS, run, tiny
-from test_tools import plot_embeddings
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.commands import plot_embeddings
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import safety, saved, seen
 
@@ -333,8 +333,10 @@ def test_only_splits_and_corpora_of_a_run_are_called(tmp_path):
         "!name:os.system {}",
         "!apply:os.system ['touch it_ran']",
         "!new:speechbrain_ser.data.splits.NoSuchFold {message: a, count: 1}",
-        "!name:speechbrain_ser.data.splits.random.Random {}",
-        "!name:speechbrain_ser.data.splits._require {}",
+        "!name:speechbrain_ser.data.splits.speakers.random.Random {}",
+        "!name:speechbrain_ser.data.splits.check_parts {}",
+        "!name:speechbrain_ser.data.splits.entries.require {}",
+        "!name:speechbrain_ser.data.splits.sessions._balanced {}",
         "!name:speechbrain_ser.data.corpora.download.fetch {url: x}",
         "!name:speechbrain_ser.data.corpora.iemocap.Path {}",
         "!ref <a>",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, ser
 from sklearn.metrics import balanced_accuracy_score
-from test_tools import tool
 
 from speechbrain_ser.campaign import rows
+from speechbrain_ser.commands import summarize
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import metrics, summary
 
@@ -149,12 +149,7 @@ def test_different_test_utterances_are_not_compared(experiment, tmp_path):
         summary.compare(whole, part)
 
 
-@pytest.fixture
-def summarize():
-    return tool("summarize")
-
-
-def test_a_row_is_filled_from_its_complete_runs(experiment, summarize, tmp_path):
+def test_a_row_is_filled_from_its_complete_runs(experiment, tmp_path):
     command = ["recipes/IEMOCAP/train_emotion.py", "hparams/emotion.yaml"]
     header = "script hparams overrides corpus paper_UA WA UA UA_sd F1 WA_pooled UA_pooled UA_low "
     header += "UA_high folds seeds commit UA_oracle WER"
@@ -179,7 +174,7 @@ def test_a_row_is_filled_from_its_complete_runs(experiment, summarize, tmp_path)
     assert summarize.with_computed(other)["difference"] == ""
 
 
-def test_the_main_page_shows_all_that_was_measured(summarize, capsys):
+def test_the_main_page_shows_all_that_was_measured(capsys):
     page = (ROOT / "README.md").read_text()
     assert summarize.with_measured(page) == page
     table = page.split(summarize.BEGIN.format("measured"))[1].split(summarize.END)[0]
@@ -188,23 +183,22 @@ def test_the_main_page_shows_all_that_was_measured(summarize, capsys):
         assert len(line) == (1 if row["UA"] else 0)
         if row["UA"]:
             assert f" {row['UA']} |" in line[0] and f" {row['corpus']} |" in line[0]
-    summarize.main(["--check"])
+    ser("summarize", "--check")
     assert capsys.readouterr().out.count("up to date") == 1 + len(rows.files())
     with pytest.raises(InputError, match="README.md has no <!-- results: measured -->"):
         summarize.with_measured("no marks")
 
 
-def test_rows_are_compared_by_name(summarize, tmp_path, capsys, monkeypatch):
+def test_rows_are_compared_by_name(tmp_path, capsys, monkeypatch):
     names = ["park2023/T3/emotion-arcface-k1", "park2023/T3/emotion-arcface-k2"]
     for folder, answers in (("emotion_k1", "aaabbbba"), ("emotion_k2", "aaaabbbb")):
         made(tmp_path / folder, 1, 1, turns("ppppqqqq", "aaaabbbb", answers))
     for results in tmp_path.glob("*/*/*/results.json"):
         results.write_text(results.read_text().replace("ravdess", "iemocap"))
-    summarize.main(["--compare", *names, "--results", str(tmp_path)])
+    ser("summarize", "--compare", *names, "--results", tmp_path)
     said = capsys.readouterr().out
     assert f"{names[1]}: UA 100.00" in said and "difference +25.00" in said and "McNemar" in said
     assert (
-        summarize.main(["--compare", names[0], "T3/emotion-arcface-k3", "--results", str(tmp_path)])
-        == 2
+        ser("summarize", "--compare", names[0], "T3/emotion-arcface-k3", "--results", tmp_path) == 2
     )
     assert "no complete run of park2023/T3/emotion-arcface-k3" in capsys.readouterr().err

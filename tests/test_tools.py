@@ -1,35 +1,23 @@
 """The tools: what they measure, draw and refuse."""
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
+import benchmark
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from benchmarks import common, latency, memory, training
 from benchmarks.training import OURS
-from conftest import ROOT
+from conftest import ser
 from sklearn.metrics import silhouette_score
 
+from speechbrain_ser.commands import plot_confusion
 from speechbrain_ser.data import splits
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.models import saved
-
-
-def tool(name: str) -> ModuleType:
-    """A script of tools/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = tool("benchmark")
-plot_embeddings = tool("plot_embeddings")
 
 
 def table(text: str) -> list[list[str]]:
@@ -113,7 +101,7 @@ def rows_of(path: Path) -> list[dict]:
 def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
     models = [f"{runs}/{name}/fold1/1000/best" for name in ("emotion", "fusion")]
     words = ["--figure", "park8", "--best", *models, "--output_folder", str(tmp_path)]
-    plot_embeddings.main([*words, "--parts", "valid", "test"])
+    ser("plot", "embeddings", *words, "--parts", "valid", "test")
     manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
     parts = splits.leave_one_session_out(manifest, 1, labels=["angry", "happy", "sad", "neutral"])
     for letter in "ab":
@@ -143,7 +131,7 @@ def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
 ):
     words = ["--figure", "park6", "--model", f"{runs}/speaker/fold1/1000/best"]
     words += ["--corpus", "iemocap", "--output_folder", str(tmp_path)]
-    plot_embeddings.main([*words, "--min_seconds", "1.6", "1.8"])
+    ser("plot", "embeddings", *words, "--min_seconds", "1.6", "1.8")
     assert "this is synthesised speech" in capsys.readouterr().out
     manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
     for letter, least in (("a", 1.6), ("b", 1.8)):
@@ -168,12 +156,11 @@ def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
     ],
 )
 def test_plots_refuse_in_one_sentence(runs, capsys, words, sentence):
-    assert plot_embeddings.main(["--model", f"{runs}/emotion/fold1/1000/best", *words]) == 2
+    assert ser("plot", "embeddings", "--model", f"{runs}/emotion/fold1/1000/best", *words) == 2
     assert sentence in capsys.readouterr().err
 
 
 def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, monkeypatch):
-    plot_confusion = tool("plot_confusion")
     for fold, confusion in ((1, [[3, 1], [0, 4]]), (2, [[1, 1], [1, 1]]), (3, [[0, 9], [9, 0]])):
         folder = tmp_path / f"knn/fold{fold}/1000"
         folder.mkdir(parents=True)
@@ -184,9 +171,9 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
     counts, labels, title = plot_confusion.pooled(tmp_path / "knn")
     assert (counts.tolist(), labels) == ([[4, 2], [1, 5]], ["a", "b"])
     assert title == "knn on mini-iemocap, folds 1 2, seed 1000: WA 75.0, UA 75.0"
-    plot_confusion.main([str(tmp_path / "knn"), "--output_folder", str(tmp_path / "figures")])
+    ser("plot", "confusion", tmp_path / "knn", "--output_folder", tmp_path / "figures")
     assert shades(tmp_path / "figures/knn_confusion.png") > 5
-    assert plot_confusion.main([str(tmp_path / "figures")]) == 2
+    assert ser("plot", "confusion", tmp_path / "figures") == 2
     assert "holds no complete run" in capsys.readouterr().err
 
 

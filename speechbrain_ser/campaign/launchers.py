@@ -186,5 +186,5 @@ def _extra(module: str, extra: str):
         return importlib.import_module(module)
     except ImportError:
         raise InputError(
-            f"--launcher {extra} needs the package {module}: pip install -e '.[{extra}]'"
+            f"--launcher {extra} needs the package {module}: pip install 'speechbrain-ser[{extra}]'"
         ) from None

@@ -22,7 +22,10 @@ def files() -> list[Path]:
     """The tables of all recipes; InputError outside a checkout, which alone has them."""
     found = sorted(RECIPES.glob("*/RESULTS.csv"))
     if not found:
-        raise InputError(f"{RECIPES} holds no RESULTS.csv: run this in a clone of the repository")
+        raise InputError(
+            f"there are no recipes in {RECIPES}: clone the repository and install it there, "
+            "pip install -e ."
+        )
     return found
 
 
@@ -72,7 +75,7 @@ def find(name: str) -> tuple[str, dict]:
     if within:
         raise InputError(f"{name} may be one of {len(within)} rows: {_listed(within)}")
     close = [known[key] for key in difflib.get_close_matches(wanted, known, n=5, cutoff=0.4)]
-    hint = f"did you mean {_listed(close)}?" if close else "tools/reproduce.py --list shows all"
+    hint = f"did you mean {_listed(close)}?" if close else "ser reproduce --list shows all"
     raise InputError(f"there is no row {name}: {hint}")
 
 
@@ -82,7 +85,12 @@ def _listed(names: Sequence[str]) -> str:
 
 def command(row: dict) -> list[str]:
     """The words behind `python`."""
-    return [row["script"], row["hparams"], *shlex.split(row["overrides"])]
+    return [script(row["script"]), row["hparams"], *shlex.split(row["overrides"])]
+
+
+def script(name: str) -> str:
+    """A recipe's script as it is found from the working folder, else in the checkout."""
+    return name if Path(name).is_file() else str(RECIPES.parent / name)
 
 
 def settings(row: dict) -> CommentedMap:
@@ -90,7 +98,7 @@ def settings(row: dict) -> CommentedMap:
     _, hparams_file, *words = command(row)
     _, _, given = speechbrain.parse_arguments([hparams_file, *words])
     overrides = hp.command_line(given)
-    path = command_line.find_yaml(hparams_file, RECIPES.parent / row["script"])
+    path = command_line.find_yaml(hparams_file, Path(script(row["script"])))
     tree = hp.read(path, overrides.get("corpus"))
     hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
     return tree

@@ -1,4 +1,4 @@
-"""Networks that tools/export_onnx.py wrote, run by ONNX Runtime: no weights in PyTorch."""
+"""Networks that `ser export` wrote, run by ONNX Runtime: no weights in PyTorch."""
 
 import threading
 from functools import cache
@@ -42,7 +42,7 @@ def bounded_memory() -> None:
 class OnnxNetwork(nn.Module):
     """speech [batch, time], lens [batch] -> log-probabilities [batch, class], on the CPU.
 
-    Raises InputError for a file that is no network of tools/export_onnx.py, and without
+    Raises InputError for a file that is no network of `ser export`, and without
     ONNX Runtime.
     """
 
@@ -73,7 +73,7 @@ class OnnxNetwork(nn.Module):
             raise InputError(f"{path} is no ONNX network ({reason}): export it again") from None
         shapes = {item.name: item.shape for item in self.session.get_inputs()}
         if set(shapes) != {"speech", "samples"}:
-            raise InputError(f"{path} is none of tools/export_onnx.py: export the model with it")
+            raise InputError(f"{path} was not written by ser export: export the model with it")
         self.run_options = onnxruntime.RunOptions
         self.alone = shapes["speech"][0] == 1
         self.description = self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, "")
@@ -115,7 +115,7 @@ class OnnxNetwork(nn.Module):
 def find(path: str | Path) -> Path:
     """The file; InputError if it is not there."""
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; tools/export_onnx.py writes one")
+        raise InputError(f"{path}: no such file; ser export writes one")
     return Path(path)
 
 

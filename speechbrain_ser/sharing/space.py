@@ -1,21 +1,21 @@
 """A Hugging Face Space: the page, this package and models in a folder that is uploaded as it is."""
 
-import ast
 import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 from huggingface_hub import ModelCard, SpaceCardData
+from packaging.requirements import Requirement
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 from speechbrain_ser.sharing import card
 
-ROOT = Path(__file__).parents[2]
+PACKAGE = "speechbrain-ser"  # as it is installed, from a clone or a wheel
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -32,7 +32,9 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
     try:
         version = importlib.metadata.version("gradio")
     except importlib.metadata.PackageNotFoundError:
-        raise InputError("a Space needs the package gradio: pip install -e '.[demo]'") from None
+        raise InputError(
+            "a Space needs the package gradio: pip install 'speechbrain-ser[demo]'"
+        ) from None
     temporary = folder.absolute().with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     package = Path(__file__).parents[1]
@@ -40,7 +42,7 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
         copied = temporary / path.relative_to(package.parent)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copied)
-    shutil.copy(ROOT / "LICENSE", temporary)
+    (temporary / "LICENSE").write_text(license_text())
     places = {
         name: f"models/{number}" if Path(source).is_dir() else source
         for number, (name, source) in enumerate(models.items(), 1)
@@ -54,9 +56,9 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
     quoted = {repr(name): repr(place) for name, place in places.items()}
     app = jinja2.Template((TEMPLATES / "app.py.txt").read_text(), keep_trailing_newline=True)
     (temporary / "app.py").write_text(app.render(models=quoted, device=repr(device)))
-    wanted = _of_setup("install_requires")
-    if any("Egemaps" in (saved.find(m) / saved.HYPERPARAMS).read_text() for m in models.values()):
-        wanted += _of_setup("egemaps")
+    described = [(saved.find(source) / saved.HYPERPARAMS).read_text() for source in models.values()]
+    declared = importlib.metadata.requires(PACKAGE)
+    wanted = requirements(declared, "egemaps" if "Egemaps" in "".join(described) else "")
     (temporary / "requirements.txt").write_text("\n".join(wanted) + "\n")
     facts = SpaceCardData(
         title="Emotions of speech",
@@ -73,13 +75,19 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
     return left_out
 
 
-def _of_setup(key: str) -> list[str]:
-    """The requirements that setup.py has under a key."""
-    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())):
-        if isinstance(node, ast.keyword) and node.arg == key:
-            return ast.literal_eval(node.value)
-        if isinstance(node, ast.Dict):
-            for name, value in zip(node.keys, node.values, strict=True):
-                if isinstance(name, ast.Constant) and name.value == key:
-                    return ast.literal_eval(value)
-    raise KeyError(key)
+def license_text() -> str:
+    """The package's LICENSE, of the clone or of the wheel."""
+    own = Path(__file__).parents[2] / "LICENSE"
+    if own.is_file():
+        return own.read_text()
+    return importlib.metadata.distribution(PACKAGE).read_text("licenses/LICENSE")
+
+
+def requirements(declared: Sequence[str], extra: str) -> list[str]:
+    """Of what a package declares: what it always needs, and what an extra of it needs."""
+    parsed = [Requirement(text) for text in declared]
+    return [
+        f"{one.name}{one.specifier}"
+        for one in parsed
+        if one.marker is None or one.marker.evaluate({"extra": extra})
+    ]

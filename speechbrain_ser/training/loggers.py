@@ -130,5 +130,5 @@ def _installed(module: str):
         return importlib.import_module(module)
     except ImportError:
         raise InputError(
-            f"this logger needs the package {module}: pip install -e '.[loggers]'"
+            f"this logger needs the package {module}: pip install 'speechbrain-ser[loggers]'"
         ) from None

@@ -1,4 +1,4 @@
-"""Files per second: EmotionRecognizer, ONNX, annotate.py, and the loop of SpeechBrain's interface.
+"""Files per second: EmotionRecognizer, ONNX, ser annotate, and the loop of SpeechBrain's interface.
 
 All have the same encoder weights. SpeechBrain's is its wav2vec2 lobe, StatisticsPooling and Linear,
 one file after the other, as its EncoderClassifier and the interface on the Hub do it.
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import export_onnx
 import soundfile
 import torch
 from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
@@ -21,6 +20,7 @@ from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 from benchmarks import common
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.commands import export
 from speechbrain_ser.models import saved
 from speechbrain_ser.sharing import annotation
 
@@ -60,8 +60,8 @@ def run(options: argparse.Namespace) -> None:
         }
         if options.onnx:
             path = folder / "model.onnx"
-            export_onnx.export(model.eval(), export_onnx.describe(str(folder / "best")), path)
-            export_onnx.quantise(path, folder / "int8.onnx")
+            export.export(model.eval(), export.describe(str(folder / "best")), path)
+            export.quantise(path, folder / "int8.onnx")
             recognizers |= {
                 "ONNX, ": EmotionRecognizer.from_hparams(path),
                 "ONNX int8, ": EmotionRecognizer.from_hparams(folder / "int8.onnx"),

@@ -1,47 +1,45 @@
 """All folds and seeds of a recipe, with the earlier phases that it starts from.
 
-python tools/cross_validate.py recipes/IEMOCAP/train_fusion.py hparams/fusion.yaml --seeds 1,2,3
-python tools/cross_validate.py recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml \\
+ser cross-validate recipes/IEMOCAP/train_fusion.py hparams/fusion.yaml --seeds 1,2,3
+ser cross-validate recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml \\
     --variant _k2 --blocks 2 --folds 1,2 --jobs 2
-python tools/cross_validate.py --row park2023/T6/fused-arcface-k4 --launcher slurm \\
+ser cross-validate --row park2023/T6/fused-arcface-k4 --launcher slurm \\
     --slurm '{timeout_min: 600, slurm_partition: gpu, gpus_per_node: 1}'
 
 Whatever is not an option below goes to the recipe. Runs that are done are skipped, interrupted ones
 go on, and a failure stops only what needs it: the same command again does the rest. A row is one
-of a RESULTS.csv; tools/reproduce.py --list shows them.
+of a RESULTS.csv; ser reproduce --list shows them.
 """
 
 import argparse
 import shlex
-import sys
 import time
 from pathlib import Path
 
 from speechbrain_ser.campaign import launchers, plan, rows
 from speechbrain_ser.campaign import run as campaign
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import summary
 
+USAGE = "ser cross-validate SCRIPT YAML [--setting VALUE ...] [options]"
 
-@program("cross_validate.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s SCRIPT YAML [--setting VALUE ...] [options]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--row", help="a row of RESULTS.csv in place of SCRIPT YAML")
     parser.add_argument("--folds", default="all", help="all (default), or numbers: 1,3")
     parser.add_argument("--seeds", help="numbers: 1,2,3; the yaml's own by default")
     launchers.add_options(parser)
-    options, rest = parser.parse_known_args(words)
+
+
+def run(options: argparse.Namespace) -> int:
+    rest = list(options.settings)
     if options.row:
         name, row = rows.find(options.row)
         print(f"{name}: {shlex.join(['python', *rows.command(row)])}")
         rest = [*rows.command(row), *rest]
     if len(rest) < 2 or rest[0].startswith("-"):
         raise InputError("give a recipe's SCRIPT and YAML first, or --row; --help shows how")
+    rest[0] = rows.script(rest[0])
     folds = None if options.folds == "all" else numbers(options.folds, "--folds")
     seeds = numbers(options.seeds, "--seeds") if options.seeds else None
     runs: plan.Plan = {}
@@ -76,7 +74,3 @@ def numbers(text: str, option: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise InputError(f"{option} is {text!r}: give numbers, as 1,2,3") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

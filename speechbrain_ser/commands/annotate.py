@@ -1,34 +1,29 @@
 """The emotions of a large collection of recordings.
 
-python tools/annotate.py results/fusion/fold1/1000/best recordings/ --out parts/
-python tools/annotate.py user/model files.txt --out parts/ --device cuda:0 --readers 8
-python tools/annotate.py user/model files.txt --out parts/ --launcher ray --workers 16
+ser annotate results/fusion/fold1/1000/best recordings/ --out parts/
+ser annotate user/model files.txt --out parts/ --device cuda:0 --readers 8
+ser annotate user/model files.txt --out parts/ --launcher ray --workers 16
 
 COLLECTION is a folder, all audio files in and below it, or a text file with a path per line. Each
 shard of files becomes one part-NNNNNN.jsonl in --out, a line per file: label, probabilities and
 seconds, or the error of a bad file. A part is whole or not there; the same command again does what
-is missing. With Ray Data (pip install -e '.[ray]') the workers of a cluster share the work; its
-machines share the file system.
+is missing. With Ray Data (pip install 'speechbrain-ser[ray]') the workers of a cluster share the
+work; its machines share the file system.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_ser.__main__ import files_of
 from speechbrain_ser.campaign import launchers
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.commands.classify import files_of
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.sharing import annotation
 
 
-@program("annotate.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a best/ folder or a Hub id")
     parser.add_argument("collection", metavar="COLLECTION", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the parts")
@@ -39,7 +34,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--launcher", choices=("local", "ray"), default="local")
     parser.add_argument("--address", default="auto", help="ray: of the cluster")
     parser.add_argument("--workers", type=int, default=1, help="ray: models at a time")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     began = time.monotonic()
     paths = listed(options.collection)
     missing = annotation.begin(options.out, options.model, paths, options.shard_size)
@@ -102,7 +99,3 @@ def on_ray(shards: list[int], options: argparse.Namespace):
             .iter_rows()
         )
     ray.shutdown()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Draw how a probe weighs its encoder's layers (Pepino 2021, Figure 2), with bars over seeds.
 
-    python tools/plot_layer_weights.py results/probe results/probe_ravdess --output figure2
+    ser plot layers results/probe results/probe_ravdess --output figure2
 
 Every folder is a curve: the complete runs in it, averaged over folds, then mean and sample standard
 deviation over seeds. Leaves OUTPUT.png and OUTPUT.csv (curve, seed, layer, weight and the raw value
@@ -8,13 +8,12 @@ that training moved from 1; the mean of a seed's folds).
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from speechbrain_ser import output
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json, write_atomically
 from speechbrain_ser.results import plots, report
 
@@ -50,14 +49,12 @@ def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]
     return layers, by_seed
 
 
-@program("plot_layer_weights.py")
-def main(words: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a curve each")
     parser.add_argument("--output", default="layer_weights", help="PATH of PATH.png and PATH.csv")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     curves = {folder.name: weights_of(folder) for folder in options.folders}
     layers = next(iter(curves.values()))[0]
     shares = {
@@ -73,7 +70,3 @@ def main(words: list[str] | None = None) -> int | None:
     table = output.as_csv(["curve", "seed", "layer", "weight", "raw"], rows)
     write_atomically(Path(f"{options.output}.csv"), table)
     print(f"{options.output}.png\n{options.output}.csv")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

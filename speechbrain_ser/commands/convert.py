@@ -1,7 +1,7 @@
 """SpeechBrain's own emotion models in this package's form, without their custom code.
 
-python tools/convert_speechbrain.py speechbrain/emotion-recognition-wav2vec2-IEMOCAP converted/
-python tools/convert_speechbrain.py FOLDER converted/ --encoder CONFIG_FOLDER
+ser convert speechbrain/emotion-recognition-wav2vec2-IEMOCAP converted/
+ser convert FOLDER converted/ --encoder CONFIG_FOLDER
 
 Their repositories hold hyperparams.yaml, wav2vec2.ckpt, model.ckpt and label_encoder.txt, and need
 a custom_interface.py to run. Here the yaml is read as text and the checkpoints as tensors alone;
@@ -12,7 +12,6 @@ the yaml, or from --encoder.
 import argparse
 import json
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,22 +22,20 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor
 
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import safety, saved
 
 FILES = ("hyperparams.yaml", "wav2vec2.ckpt", "model.ckpt", "label_encoder.txt")
 NAMES = {"neu": "neutral", "ang": "angry", "hap": "happy", "sad": "sad", "exc": "excited"}
 
 
-@program("convert_speechbrain.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="a folder, or a Hub id")
     parser.add_argument("folder", type=Path, help="where the model folder is written")
     parser.add_argument("--encoder", help="a folder or Hub id with the encoder's configs")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     convert(found(options.source), options.folder, options.encoder)
     print(f"model: {options.folder}")
     return 0
@@ -158,7 +155,3 @@ def labels_of(path: Path) -> list[str]:
     if strange := [label for label in labels if not safety.is_plain(label)]:
         raise InputError(f"{path} has the label {strange[0]!r}: labels are plain words")
     return labels
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,29 +1,27 @@
 """A paper's tables: every row of RESULTS.csv, by name.
 
-python tools/reproduce.py --list                       all rows: what is done, what the rest costs
-python tools/reproduce.py park2023 --table 6 --list    those of one table
-python tools/reproduce.py park2023 --table 6           runs them, all folds, earlier phases first
-python tools/reproduce.py gao2023 --mini True          every row, cut short, on synthesised speech:
+ser reproduce --list                       all rows: what is done, what the rest costs
+ser reproduce park2023 --table 6 --list    those of one table
+ser reproduce park2023 --table 6           runs them, all folds, earlier phases first
+ser reproduce gao2023 --mini True          every row, cut short, on synthesised speech:
                                                        shows in minutes that each one runs
 
 PAPER is park2023, pepino2021, gao2023, gavali or wang2023, or several of them. Runs that are done
 are skipped, so the same command again does the rest. Whatever is not an option below goes to every
-recipe, as --device cuda:0. tools/summarize.py --collect then writes the tables.
+recipe, as --device cuda:0. ser summarize --collect then writes the tables.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cross_validate import numbers
-
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.campaign import launchers, plan, rows
 from speechbrain_ser.campaign import run as campaign
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.commands.cross_validate import numbers
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 from speechbrain_ser.results import summary
 from speechbrain_ser.training import command_line
@@ -31,14 +29,10 @@ from speechbrain_ser.training import command_line
 SIZES = ("encoder", "dim", "batch_size", "lr", "passes", "updates_per_epoch", "max_epochs")
 
 
-@program("reproduce.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s [PAPER ...] [options] [--setting VALUE ...]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+USAGE = "ser reproduce [PAPER ...] [options] [--setting VALUE ...]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", help="its number: 6, T6, F7a, or a part of its title")
     parser.add_argument("--row", action="append", help="a row's name, or an unmistakable part")
     parser.add_argument("--list", action="store_true", help="show the rows, run nothing")
@@ -49,7 +43,10 @@ def main(words: list[str] | None = None) -> int:
         "--results", type=Path, help="folder of the runs: results (with --mini: results/check)"
     )
     launchers.add_options(parser)
-    options, rest = parser.parse_known_args(words)
+
+
+def run(options: argparse.Namespace) -> int:
+    rest = list(options.settings)
     options.results = options.results or Path(
         "results/check" if options.mini == "True" else "results"
     )
@@ -196,7 +193,3 @@ def report(own: Mapping[str, list[Path]], outcomes: list[campaign.Outcome]) -> s
         seconds = f"{sum(run['seconds'] for run in complete):.0f}"
         lines.append([name, failed[0] if failed else str(len(complete)), *cells, seconds])
     return summary.in_columns(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

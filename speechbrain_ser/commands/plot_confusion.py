@@ -1,18 +1,17 @@
 """Draw the confusion matrix of an experiment over all its folds (Wang 2023, Figure 3).
 
-    python tools/plot_confusion.py results/supcon_ce results/supcon results/knn
+    ser plot confusion results/supcon_ce results/supcon results/knn
 
 Every folder is a figure: the utterances of all complete runs in it, counted together. Leaves
 FOLDER_confusion.png for each in --output_folder.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 from speechbrain_ser.results import plots, report
 
@@ -44,20 +43,14 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
     return counts, first["labels"], title
 
 
-@program("plot_confusion.py")
-def main(words: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a figure each")
     parser.add_argument("--output_folder", type=Path, default=Path("figures"), metavar="FOLDER")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     found = {folder: pooled(folder) for folder in options.folders}
     for folder, (counts, labels, title) in found.items():
         path = options.output_folder / f"{folder.name}_confusion.png"
         plots.confusion_matrix(counts, labels, path, title)
         print(path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

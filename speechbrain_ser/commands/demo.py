@@ -1,35 +1,30 @@
 """A page on which people record or drop a file and see its emotions.
 
-python tools/demo.py                                          the models in results/
-python tools/demo.py results/fusion/fold1/1000 user/model     these
-python tools/demo.py results/fusion/fold1/1000 --space space/ a Hub Space's folder
+ser demo                                          the models in results/
+ser demo results/fusion/fold1/1000 user/model     these
+ser demo results/fusion/fold1/1000 --space space/ a Hub Space's folder
 
 MODEL is a run's folder, its best/, a folder in and below which models are searched, or a Hub id.
 Recordings are processed on this machine, and deleted: when the page ends, or if it is killed, when
 it starts again. It answers to localhost, this machine's name, addresses, and each --name. A Space's
 folder holds app.py, its requirements, this package and the models (of a Hub id the name alone), and
 is uploaded as it is.
-Needs pip install -e '.[demo]'.
+Needs pip install 'speechbrain-ser[demo]'.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
 
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 from speechbrain_ser.sharing import recordings, space
 
 RESULTS = "results"
 
 
-@program("demo.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", metavar="MODEL", nargs="*", default=[RESULTS])
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
     parser.add_argument(
@@ -38,7 +33,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="the first free one from 7860")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--space", type=Path, metavar="DIR", help="write a Hub Space's folder")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     models = find(options.models)
     if options.space:
         if left_out := space.write(models, options.space, options.device):
@@ -59,7 +56,9 @@ def page():
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        raise InputError("the page needs the package gradio: pip install -e '.[demo]'") from None
+        raise InputError(
+            "the page needs the package gradio: pip install 'speechbrain-ser[demo]'"
+        ) from None
     return demo
 
 
@@ -116,7 +115,3 @@ def named(sources: list[str]) -> dict[str, str]:
         if len(set(names)) == len(names):
             break
     return dict(zip(names, sources, strict=True))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Share a trained model on the Hugging Face Hub.
 
-python tools/push_to_hub.py results/fusion/fold1/1000 --export shared/    looks, uploads nothing
-python tools/push_to_hub.py results/fusion/fold1/1000 --repo user/name    uploads (hf auth login)
+ser push results/fusion/fold1/1000 --export shared/    looks, uploads nothing
+ser push results/fusion/fold1/1000 --repo user/name    uploads (hf auth login)
 
 What goes up: hyperparams.yaml, the weights as safetensors, config.json, what the model was trained
 on (hashes of the ids), its results, and a model card made of them; nothing else that lies in best/.
@@ -10,7 +10,6 @@ classified: their probabilities must be those of predictions.csv.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -18,24 +17,22 @@ import huggingface_hub
 from tqdm import tqdm
 
 from speechbrain_ser import EmotionRecognizer, output
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 from speechbrain_ser.sharing import card
 
 CLOSE = 1e-5  # of a probability
 
 
-@program("push_to_hub.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder")
     parser.add_argument("--repo", help="user/name on the Hub")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write what would go up to DIR")
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--files", type=int, help="classify this many test files again, not all")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     if not options.repo and not options.export:
         raise InputError("give --repo user/name to upload, or --export DIR to look first")
     with tempfile.TemporaryDirectory() as temporary:
@@ -95,7 +92,3 @@ def upload(folder: Path, repo: str, private: bool) -> str:
             f"the Hub did not take {repo} ({reason}): `hf auth login` with a token that may write "
             "there"
         ) from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

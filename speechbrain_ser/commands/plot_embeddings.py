@@ -2,13 +2,13 @@
 
 Any model with an `embed` (a run's best/ folder or a Hub repository), any corpus:
 
-    python tools/plot_embeddings.py --model results/fusion/fold2/1000/best
+    ser plot embeddings --model results/fusion/fold2/1000/best
 
 draws the train, valid and test part of that run in one joint t-SNE, coloured by emotion and by
 speaker. The parts and recordings are those of the run whose best/ it is, or of --run. Without
 parts, all recordings of a corpus are drawn, here those of another corpus than the model's own:
 
-    python tools/plot_embeddings.py --model results/speaker/fold1/1000/best \\
+    ser plot embeddings --model results/speaker/fold1/1000/best \\
         --corpus iemocap --data_folder PATH --parts all --colour speaker
 
 The papers' figures are such settings under a name; give it their models in order:
@@ -32,8 +32,8 @@ a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its sil
 """
 
 import argparse
+import inspect
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,15 +43,16 @@ from tqdm import tqdm
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import output
+from speechbrain_ser.campaign import rows
 from speechbrain_ser.data import splits
 from speechbrain_ser.data.corpora import mini
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, write_atomically
 from speechbrain_ser.models import safety, saved
 from speechbrain_ser.results import plots
 from speechbrain_ser.training.experiment import corpus_name
 
-FRAGMENTS = Path(__file__).parents[1] / "recipes" / "common"
+FRAGMENTS = rows.RECIPES / "common"
 FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
     "park5": {"names": ["cross-entropy", "ArcFace"], "parts": ["all"], "colour": ["speaker"]},
     "park6": {
@@ -141,8 +142,14 @@ def is_of_a_corpus(tag: str) -> bool:
     """Whether a tag names a split or a corpus' reader, as the settings of a run do."""
     module, _, name = tag.removeprefix("!name:").rpartition(".")
     is_prepare = module.startswith("speechbrain_ser.data.corpora.") and name == "prepare"
-    is_split = module == "speechbrain_ser.data.splits" and not name.startswith("_")
+    is_split = module == splits.__name__ and name in splits.__all__ and is_of_folds(name)
     return tag.startswith("!name:") and (is_prepare or is_split)
+
+
+def is_of_folds(name: str) -> bool:
+    """Whether a name of splits is a split: a function of a manifest and a fold."""
+    arguments = inspect.signature(getattr(splits, name)).parameters if name[0].islower() else ()
+    return list(arguments)[:2] == ["manifest", "fold"]
 
 
 @torch.inference_mode()
@@ -207,7 +214,7 @@ def check(whole: Mapping[str, Mapping[str, dict]], settings: Mapping) -> None:
             )
 
 
-def plot(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Every model's embeddings, at every least length."""
     settings = settings_of(options)
     where, whole = recordings(options, settings["parts"])
@@ -235,11 +242,8 @@ def plot(options: argparse.Namespace) -> None:
             print(f"  {path}, {path.with_suffix('.csv').name}, {path.with_suffix('.json').name}")
 
 
-def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = whole.add_argument
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--model", "--best", nargs="+", required=True, metavar="BEST", help="best/ or Hub id")
     add("--figure", choices=sorted(FIGURES), help="of Park 2023 or Wang 2023; see above")
     add("--run", metavar="FOLDER", help="the run whose split and recordings to use")
@@ -252,13 +256,3 @@ def parser() -> argparse.ArgumentParser:
     add("--perplexity", type=float, default=20, help="default: 20, the paper's")
     add("--seed", type=int, default=1000, help="of the t-SNE; default: 1000, the paper's")
     add("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
-    return whole
-
-
-@program("plot_embeddings.py")
-def main(words: list[str] | None = None) -> int | None:
-    plot(parser().parse_args(words))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,12 +1,12 @@
 """Write the results tables of the READMEs from RESULTS.csv, that from runs, and compare rows.
 
-python tools/summarize.py                     rewrites what stands between <!-- results: PAPER -->
+ser summarize                     rewrites what stands between <!-- results: PAPER -->
                                               and <!-- /results --> in recipes/*/README.md, and the
                                               table of what was measured in README.md
-python tools/summarize.py --check             changes nothing; fails if a README is out of date
-python tools/summarize.py --collect results   first fills our columns of each RESULTS.csv row whose
+ser summarize --check             changes nothing; fails if a README is out of date
+ser summarize --collect results   first fills our columns of each RESULTS.csv row whose
                                               runs are in that folder
-python tools/summarize.py --compare park2023/T3/emotion-arcface-k4 park2023/T6/fused-arcface-k4
+ser summarize --compare park2023/T3/emotion-arcface-k4 park2023/T6/fused-arcface-k4
                                               whether the second row's UA is better than the
                                               first's by chance: speakers drawn again, McNemar
 """
@@ -15,12 +15,11 @@ import argparse
 import csv
 import io
 import re
-import sys
 from itertools import groupby
 from pathlib import Path
 
 from speechbrain_ser.campaign import rows
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.results import summary
 
@@ -87,7 +86,7 @@ def block(members: list[dict]) -> str:
         lines += [f"| {' | '.join('---' if c in TEXT else '---:' for c in shown)} |"]
         lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in members]
         paper, table, _ = rows.name_of(members[0]).split("/")
-        lines += ["", f"`python tools/reproduce.py {paper} --table {table}`", ""]
+        lines += ["", f"`ser reproduce {paper} --table {table}`", ""]
     return "\n".join(lines)
 
 
@@ -217,7 +216,7 @@ def compare(names: list[str], runs: Path) -> str:
     for name, row in found:
         own = summary.runs_of(runs / rows.experiment(row), row["corpus"])
         if not own:
-            raise InputError(f"{runs} has no complete run of {name}: tools/cross_validate.py --row")
+            raise InputError(f"{runs} has no complete run of {name}: ser cross-validate --row")
         sides.append(own)
     folds = [{run["fold"] for run in own} for own in sides]
     both = sorted(folds[0] & folds[1])
@@ -240,18 +239,16 @@ def compare(names: list[str], runs: Path) -> str:
     return "\n".join(lines)
 
 
-@program("summarize.py")
-def main(words: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="change nothing, fail if out of date")
     parser.add_argument("--collect", type=Path, metavar="RUNS", help="the folder of the runs")
     parser.add_argument("--compare", nargs=2, metavar="ROW", help="rows of RESULTS.csv, by name")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="--compare: the folder of the runs"
     )
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> None:
     if options.compare:
         print(compare(options.compare, options.results))
         return
@@ -272,7 +269,3 @@ def main(words: list[str] | None = None) -> int | None:
         else:
             write_atomically(page, text)
             print(f"{name}: rewritten")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """Write a trained model as ONNX, for programs without PyTorch: in float32, and smaller in int8.
 
-python tools/export_onnx.py results/fusion/fold1/1000 --out exported/
-python -m speechbrain_ser exported/model.int8.onnx speech.wav
+ser export results/fusion/fold1/1000 --out exported/
+ser classify exported/model.int8.onnx speech.wav
 
 MODEL is a run's folder, a best/ folder or a Hub id. The graph takes speech [batch, time] (float32,
 as the reader prepares it) and samples [batch] (int64, how many of each row are no padding), and
@@ -15,7 +15,6 @@ import importlib.util
 import logging
 import os
 import shutil
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -27,7 +26,7 @@ from tqdm import tqdm
 
 from speechbrain_ser import EmotionRecognizer, output
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.errors import InputError, program
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 from speechbrain_ser.models import saved
 from speechbrain_ser.models.baseline import CnnLstm
@@ -57,15 +56,13 @@ class Graph(nn.Module):
         return self.model.head.probs(self.model(speech, samples / speech.shape[1]))
 
 
-@program("export_onnx.py")
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--files", type=int, help="compare on this many test files, not all")
-    options = parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int | None:
     logging.disable(logging.WARNING)  # exporters' remarks on what no user chose
     run = Path(options.model)
     source = str(run / "best") if (run / "best").is_dir() else options.model
@@ -73,7 +70,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         if absent := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
             raise InputError(
-                f"the packages {', '.join(absent)} are missing: pip install -e '.[onnx]'"
+                f"the packages {', '.join(absent)} are missing: pip install 'speechbrain-ser[onnx]'"
             )
         if options.out.exists():
             raise InputError(f"{options.out} is there already: name a new folder, or delete it")
@@ -219,7 +216,3 @@ def compare(run: Path, recognizer: EmotionRecognizer, folder: Path, files: int |
             f"{name:8} {score['WA']:6.2f} {score['UA']:6.2f} {same:11d} {most:32.1e} {rate:8.1f}"
         )
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

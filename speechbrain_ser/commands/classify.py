@@ -1,0 +1,154 @@
+"""Emotions of audio files.
+
+ser classify results/fusion/fold1/1000/best speech.wav recordings/
+ser classify user/model call.wav --long --csv > call.csv
+
+MODEL is a run's best/ folder, a Hub id, or a file of `ser export`. FILE is an audio file,
+a folder (all audio files in and below it) or -, a list of files on standard input. Bad files are
+named on standard error with the reason, the others are done; the status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import soundfile
+from tqdm import tqdm
+
+from speechbrain_ser import output
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.output import printable
+
+if TYPE_CHECKING:
+    from speechbrain_ser import Emotion, EmotionRecognizer
+
+    Result = tuple[str, list[Emotion] | InputError]
+    Show = Callable[[str, Emotion], None]
+
+COLUMNS = ("file", "start", "end", "label")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("files", metavar="FILE", nargs="+")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON object per line")
+    form.add_argument("--csv", action="store_true", help="a table with a column per emotion")
+    parser.add_argument("--long", action="store_true", help="segments of long recordings")
+    parser.add_argument("--window", type=float, default=4.0, help="--long: seconds, 4")
+    parser.add_argument("--hop", type=float, default=1.0, help="--long: seconds, 1")
+    parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+
+
+def run(options: argparse.Namespace) -> int:
+    from speechbrain_ser import EmotionRecognizer  # late: it takes seconds, and --help none
+
+    paths = list(files_of(options.files))
+    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts={"device": options.device})
+    form = as_json if options.json else as_csv if options.csv else as_table
+    show, bad = form(recognizer.hparams.labels), 0
+    for path, result in results(recognizer, paths, options):
+        if isinstance(result, InputError):
+            tqdm.write(f"ser classify: {result}", file=sys.stderr)
+            bad += 1
+            continue
+        for emotion in result:
+            show(path, emotion)
+    if bad:
+        print(f"{bad} of {len(paths)} files could not be classified, see above", file=sys.stderr)
+    return int(bool(bad))
+
+
+def files_of(names: Sequence[str]) -> Iterator[str]:
+    """The files that a command line names; InputError for a folder without audio."""
+    endings = {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
+    for name in names:
+        if name == "-":
+            try:
+                yield from (line.strip() for line in sys.stdin if line.strip())
+            except UnicodeDecodeError:
+                raise InputError("standard input is no text: give a path per line") from None
+        elif Path(name).is_dir():
+            found = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
+            if not found:
+                raise InputError(
+                    f"{name} holds no audio files: name a folder of wav, flac, mp3 ..."
+                )
+            yield from map(str, found)
+        else:
+            yield name
+
+
+def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Iterator[Result]:
+    """Each file with its segments, in the order given, with a progress bar."""
+    bar = tqdm(total=len(paths), unit="file", disable=None)
+    if options.long:
+        for path in paths:
+            try:
+                found = recognizer.classify_long(
+                    path, options.window, options.hop, batch_size=options.batch_size
+                )
+            except InputError as error:
+                found = error
+            bar.update()
+            yield path, found
+    else:
+        done: dict[int, list[Emotion] | InputError] = {}
+        given = 0
+        for position, result in recognizer.each(paths, options.batch_size):
+            done[position] = result if isinstance(result, InputError) else [result]
+            bar.update()
+            while given in done:
+                yield paths[given], done.pop(given)
+                given += 1
+    bar.close()
+
+
+def as_json(labels: Sequence[str]) -> Show:
+    """A JSON object per line."""
+
+    def show(path: str, emotion: Emotion) -> None:
+        facts = {"file": path, "start": emotion.start, "end": emotion.end}
+        print(json.dumps(facts | {"label": emotion.label, "probs": emotion.probs}))
+
+    return show
+
+
+def as_csv(labels: Sequence[str]) -> Show:
+    """A row per segment, a column per emotion."""
+
+    def line(*values) -> None:
+        cells = [printable(value) if isinstance(value, str) else value for value in values]
+        sys.stdout.write(output.as_csv(cells, []))
+
+    line(*COLUMNS, *labels)
+
+    def show(path: str, emotion: Emotion) -> None:
+        times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
+        line(path, *times, emotion.label or "", *(emotion.probs.get(label, "") for label in labels))
+
+    return show
+
+
+def as_table(labels: Sequence[str]) -> Show:
+    """Columns for a reader."""
+    names = {label: printable(label) for label in labels}
+    wide = max(map(len, [*names.values(), "label"]))
+    print("  ".join(["  start", "    end", "label".ljust(wide), *names.values(), "file"]))
+
+    def show(path: str, emotion: Emotion) -> None:
+        times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
+        probs = [
+            (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(name))
+            for label, name in names.items()
+        ]
+        heard = names[emotion.label] if emotion.label is not None else "-"
+        tqdm.write("  ".join([*times, heard.ljust(wide), *probs, printable(path)]))
+
+    return show

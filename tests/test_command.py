@@ -1,0 +1,118 @@
+"""`ser`: its commands, its help, and the wheel that has it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from importlib import import_module
+
+import pytest
+from conftest import RECIPES, ROOT, ser
+
+from speechbrain_ser import __main__ as command
+
+
+@pytest.mark.parametrize("name", command.COMMANDS)
+def test_every_command_s_help_shows_how_to_call_it(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        ser(*name.split(), "--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: ser {name} ") and f"\nser {name} " in text.replace("    ", "")
+
+
+def test_each_file_of_commands_is_one(capsys):
+    files = {path.stem for path in (ROOT / "speechbrain_ser/commands").glob("[!_]*.py")}
+    assert files == {name.translate(command.MODULE) for name in command.COMMANDS}
+    for words in ([], ["--help"]):
+        with pytest.raises(SystemExit) as ended:
+            ser(*words)
+        assert ended.value.code == 0
+        text = capsys.readouterr().out
+        assert all(f"  {name} " in text for name in command.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["clasify", "x"], "there is no command 'clasify x': use classify, annotate"),
+        (["plot"], "there is no command 'plot': use plot confusion, plot layers, plot embeddings"),
+        (["classify", "--jsn", "m", "f"], "unrecognized arguments: --jsn"),
+        (["run"], "the following arguments are required: ROW"),
+    ],
+)
+def test_what_is_no_command_is_told(words, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        ser(*words)
+    assert ended.value.code == 2 and sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["park2023/nothing"], "there is no row park2023/nothing"),
+        (["nothing.py", "hparams/x.yaml"], "there is no script nothing.py: give a row, or one of"),
+    ],
+)
+def test_what_cannot_be_run_is_told(words, sentence, capsys):
+    assert ser("run", *words) == 2
+    assert capsys.readouterr().err.startswith(f"ser run: {sentence}")
+
+
+def test_a_row_runs_from_any_folder_with_settings_of_its_own(tmp_path, monkeypatch, capsys):
+    """The recipe's own boundary ends it: here by a setting that it refuses."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit) as ended:
+        ser("run", "park2023/T3/emotion-arcface-k4", "--mini", "True", "--lr", "-1")
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    script = RECIPES / "IEMOCAP/train_emotion.py"
+    assert said.out.startswith(f"park2023/T3/emotion-arcface-k4: python {script} hparams/")
+    assert "train_emotion.py: lr is -1" in said.err
+
+
+def test_without_recipes_a_sentence_says_where_they_are(monkeypatch, tmp_path, capsys):
+    rows = import_module("speechbrain_ser.campaign.rows")
+    monkeypatch.setattr(rows, "RECIPES", tmp_path / "recipes")
+    for words in (["reproduce", "--list"], ["run", "park2023/T3"], ["summarize"]):
+        assert ser(*words) == 2
+        assert "clone the repository" in capsys.readouterr().err
+
+
+def test_a_wheel_classifies_in_an_environment_without_the_checkout(runs, tmp_path):
+    source, fresh = tmp_path / "source", tmp_path / "fresh"
+    source.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "speechbrain_ser", source / "speechbrain_ser", ignore=ignored)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    alone = ["--no-deps", "--no-index"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+    def call(*words):
+        ended = subprocess.run(
+            list(map(str, words)), cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    call(*pip, "wheel", *alone, "--no-build-isolation", "--wheel-dir", tmp_path, source)
+    shutil.rmtree(source)
+    venv.create(fresh)
+    site = next(fresh.glob("lib/python*/site-packages"))
+    # what the package needs, but not the checkout, which another .pth of that folder names
+    (site / "needed.pth").write_text(sysconfig.get_paths()["purelib"])
+    call(*pip, "--python", fresh / "bin/python", "install", *alone, *tmp_path.glob("*.whl"))
+    python, program = fresh / "bin/python", fresh / "bin/ser"
+    found = call(python, "-c", "import speechbrain_ser; print(speechbrain_ser.__file__)")
+    assert found.startswith(str(site))
+    assert "classify" in call(program, "--help")
+    wav = next((runs / "emotion/fold1/1000").glob("manifest.json")).read_text().split('"wav": "')[1]
+    best = runs / "emotion/fold1/1000/best"
+    line = call(program, "classify", best, wav.partition('"')[0], "--csv").splitlines()[1]
+    assert line.split(",")[3] in ("angry", "happy", "sad", "neutral")
+    assert call(program, "push", best.parent, "--export", tmp_path / "shared", "--files", "1")
