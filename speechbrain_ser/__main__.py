@@ -81,7 +81,9 @@ def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
 
 def listed(title: str, commands: dict[str, str]) -> str:
     wide = max(map(len, COMMANDS))
-    return "\n".join([f"{title}:", *(f"  {c.ljust(wide)}  {told}" for c, told in commands.items())])
+    return "\n".join(
+        [f"{title}:", *(f"  {c.ljust(wide)}  {summary}" for c, summary in commands.items())]
+    )
 
 
 if __name__ == "__main__":

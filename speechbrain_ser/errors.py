@@ -38,7 +38,7 @@ def program(name: str) -> Callable[[Callable], Callable[..., int]]:
             except (InputError, OSError) as error:
                 if os.environ.get("SER_DEBUG"):
                     raise
-                message = str(error) if isinstance(error, InputError) else told(error)
+                message = str(error) if isinstance(error, InputError) else in_words(error)
                 print(f"{name}: {message}", file=sys.stderr)
                 return 2
             except KeyboardInterrupt:
@@ -50,7 +50,7 @@ def program(name: str) -> Callable[[Callable], Callable[..., int]]:
     return decorate
 
 
-def told(error: OSError) -> str:
+def in_words(error: OSError) -> str:
     """An error of the operating system in words, and what helps."""
     helps = {
         errno.ENOSPC: "free some space, or name another disk",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechbrain_ser.errors import InputError, told
+from speechbrain_ser.errors import InputError, in_words
 
 
 def cache_folder() -> Path:
@@ -30,7 +30,7 @@ def write_atomically(path: str | Path, text: str) -> None:
         temporary.replace(path)
         settle(path.parent)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {told(error)}") from None
+        raise InputError(f"{path} cannot be written: {in_words(error)}") from None
 
 
 def settle(path: Path) -> None:
@@ -49,7 +49,7 @@ def read_json(path: Path, remedy: str = "delete that run's folder and run it aga
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {told(error)}") from None
+        raise InputError(f"{path} cannot be read: {in_words(error)}") from None
     except ValueError as error:
         reason = " ".join(str(error).split())[:100] or "it is empty"
         raise InputError(f"{path} is damaged ({reason}): {remedy}") from None

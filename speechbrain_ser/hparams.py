@@ -231,7 +231,7 @@ def differences(old: Any, new: Any) -> list[str]:
 
     What follows from a difference above it (the same two values again) is left out.
     """
-    found: dict[str, str] = {}
+    causes: dict[str, str] = {}
 
     def walk(old: Any, new: Any, where: str) -> None:
         if isinstance(old, dict) and isinstance(new, dict):
@@ -239,7 +239,7 @@ def differences(old: Any, new: Any) -> list[str]:
                 below = f"{where}.{key}" if where else str(key)
                 walk(old.get(key, "absent"), new.get(key, "absent"), below)
         elif old != new:
-            found.setdefault(f"{old} there, {new} here", where)
+            causes.setdefault(f"{old} there, {new} here", where)
 
     walk(old, new, "")
-    return [f"{where}: {values}" for values, where in found.items()]
+    return [f"{where}: {values}" for values, where in causes.items()]

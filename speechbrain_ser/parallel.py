@@ -72,9 +72,9 @@ def gather(own) -> list:
     """An object of each process, in their order, on all of them."""
     if _talk is None:
         return [own]
-    found = [None] * size()
-    distributed.all_gather_object(found, own, group=_talk)
-    return found
+    gathered = [None] * size()
+    distributed.all_gather_object(gathered, own, group=_talk)
+    return gathered
 
 
 def share(items: Sequence) -> list:

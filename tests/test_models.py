@@ -166,7 +166,7 @@ def test_one_head_s_weights_with_four_heads():
 
 def test_heads_that_do_not_divide_the_embedding_are_refused():
     with pytest.raises(InputError, match="heads"):
-        fusion_network(speaker_heads=5)
+        fusion_network(speaker_attention_heads=5)
 
 
 def test_parallel_blocks_read_the_same_frames():
@@ -419,14 +419,14 @@ def test_layerdrop_of_both_encoders_is_set_by_the_fusion():
 def test_fusion_uses_another_number_of_heads():
     for heads in (1, 4, None):
         speaker = speaker_network(heads=1)
-        FusionNetwork(speaker, emotion_network(), speaker_heads=heads)
+        FusionNetwork(speaker, emotion_network(), speaker_attention_heads=heads)
         assert speaker.pooling.attention.num_heads == (heads or 1)
 
 
 def test_one_head_s_network_loads_into_one_with_four_and_keeps_its_heads():
     trained, network = speaker_network(heads=1), speaker_network(heads=4)
     network.load_state_dict(trained.state_dict())
-    fused = FusionNetwork(network, emotion_network(), speaker_heads=1).eval()
+    fused = FusionNetwork(network, emotion_network(), speaker_attention_heads=1).eval()
     speech, lens = padded()
     close(represent(fused, speech, lens)[1], trained.eval().embed(speech, lens))
 
@@ -438,7 +438,7 @@ def test_one_head_s_network_loads_into_one_with_four_and_keeps_its_heads():
 def test_fusion_with_ecapa(regime):
     torch.manual_seed(0)
     network = FusionNetwork(
-        ecapa(), emotion_network(), regime, CosineHead(16, SPEAKERS), speaker_heads=4
+        ecapa(), emotion_network(), regime, CosineHead(16, SPEAKERS), speaker_attention_heads=4
     ).train()
     lengths = LENGTHS[:3]
     fused, speaker = represent(network, *padded(lengths))

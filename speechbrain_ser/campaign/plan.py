@@ -128,14 +128,14 @@ def brain_of(script: Path) -> type[SerBrain]:
     spec = importlib.util.spec_from_file_location(script.stem, script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = [
+    brains = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, SerBrain) and value is not SerBrain
     ]
-    if not found:
+    if not brains:
         raise InputError(f"{script} defines no Brain: give one of recipes/*/*.py")
-    return found[-1]
+    return brains[-1]
 
 
 def number_of_folds(command: Sequence[str]) -> int:

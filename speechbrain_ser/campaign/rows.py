@@ -20,13 +20,13 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 def files() -> list[Path]:
     """The tables of all recipes; InputError outside a checkout, which alone has them."""
-    found = sorted(RECIPES.glob("*/RESULTS.csv"))
-    if not found:
+    tables = sorted(RECIPES.glob("*/RESULTS.csv"))
+    if not tables:
         raise InputError(
             f"there are no recipes in {RECIPES}: clone the repository and install it there, "
             "pip install -e ."
         )
-    return found
+    return tables
 
 
 def read(path: Path) -> list[dict]:

@@ -75,12 +75,12 @@ def files_of(names: Sequence[str]) -> Iterator[str]:
             except UnicodeDecodeError:
                 raise InputError("standard input is no text: give a path per line") from None
         elif Path(name).is_dir():
-            found = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
-            if not found:
+            audio = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
+            if not audio:
                 raise InputError(
                     f"{name} holds no audio files: name a folder of wav, flac, mp3 ..."
                 )
-            yield from map(str, found)
+            yield from map(str, audio)
         else:
             yield name
 
@@ -91,13 +91,13 @@ def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Ite
     if options.long:
         for path in paths:
             try:
-                found = recognizer.classify_long(
+                segments = recognizer.classify_long(
                     path, options.window, options.hop, batch_size=options.batch_size
                 )
             except InputError as error:
-                found = error
+                segments = error
             bar.update()
-            yield path, found
+            yield path, segments
     else:
         done: dict[int, list[Emotion] | InputError] = {}
         given = 0

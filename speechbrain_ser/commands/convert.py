@@ -36,18 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    convert(found(options.source), options.folder, options.encoder)
+    convert(fetched(options.source), options.folder, options.encoder)
     print(f"model: {options.folder}")
     return 0
 
 
-def found(source: str) -> Path:
+def fetched(source: str) -> Path:
     """The folder with SpeechBrain's files; InputError if one is missing."""
     folder = Path(source)
     if not folder.is_dir():
         try:
             folder = Path(huggingface_hub.snapshot_download(source, allow_patterns=list(FILES)))
-        except Exception as error:  # the network's and the hub's many ways to say no
+        except Exception as error:  # of the network or the Hub, which raise of many kinds
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{source} is no folder and cannot be fetched ({reason})") from None
     for name in FILES:

@@ -67,7 +67,7 @@ def find(sources: list[str]) -> dict[str, str]:
 
     Raises InputError where there is no model, or one that names no emotions.
     """
-    found: dict[str, None] = {}  # each once, in order
+    models: dict[str, None] = {}  # each once, in order
     for source in sources:
         if not Path(source).is_dir() and (source == RESULTS or source.count("/") != 1):
             raise InputError(
@@ -78,13 +78,13 @@ def find(sources: list[str]) -> dict[str, str]:
         if not inside or (Path(source) / saved.WEIGHTS).is_file():
             if fault := fault_of(source):
                 raise InputError(fault)
-            found[source] = None
+            models[source] = None
             continue
         faults = {str(path.parent): fault_of(path.parent) for path in inside}
-        found |= {folder: None for folder, fault in faults.items() if not fault}
+        models |= {folder: None for folder, fault in faults.items() if not fault}
         if all(faults.values()):
             raise InputError(f"no model in {source} will do: {next(iter(faults.values()))}")
-    return named(list(found))
+    return named(list(models))
 
 
 def fault_of(source: str | Path) -> str | None:

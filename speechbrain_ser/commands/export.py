@@ -195,15 +195,15 @@ def compare(run: Path, recognizer: EmotionRecognizer, folder: Path, files: int |
     first = None
     for name, network in networks.items():
         began = time.perf_counter()
-        found = {}
+        answers = {}
         for position, result in tqdm(
             network.each(wavs), total=len(wavs), unit="file", desc=name, disable=None, leave=False
         ):
             if isinstance(result, InputError):
                 raise result
-            found[position] = result
+            answers[position] = result
         rate = len(wavs) / (time.perf_counter() - began)
-        results = [found[position] for position in range(len(wavs))]
+        results = [answers[position] for position in range(len(wavs))]
         first = first or results
         score = metrics.score(targets, [labels.index(item.label) for item in results], labels)
         same = sum(a.label == b.label for a, b in zip(first, results, strict=True))

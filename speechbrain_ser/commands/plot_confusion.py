@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    found = {folder: pooled(folder) for folder in options.folders}
-    for folder, (counts, labels, title) in found.items():
+    figures = {folder: pooled(folder) for folder in options.folders}
+    for folder, (counts, labels, title) in figures.items():
         path = options.output_folder / f"{folder.name}_confusion.png"
         plots.confusion_matrix(counts, labels, path, title)
         print(path)

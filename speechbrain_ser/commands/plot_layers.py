@@ -28,23 +28,23 @@ def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]
         for path in sorted(folder.rglob("results.json"))
         if report.is_complete(path.parent)
     ]
-    found = [run for run in runs if "layer_weights" in run]
-    if not found:
+    probes = [run for run in runs if "layer_weights" in run]
+    if not probes:
         raise InputError(
             f"{folder} holds no complete run of a probe with several layers: train "
             "recipes/IEMOCAP/train_probe.py first"
         )
-    layers = found[0]["layer_weights"]["layers"]
-    if any(run["layer_weights"]["layers"] != layers for run in found):
+    layers = probes[0]["layer_weights"]["layers"]
+    if any(run["layer_weights"]["layers"] != layers for run in probes):
         raise InputError(f"{folder} holds runs with different layers: give one folder per curve")
     by_seed = {
         seed: {
             kind: np.mean(
-                [run["layer_weights"][kind] for run in found if run["seed"] == seed], axis=0
+                [run["layer_weights"][kind] for run in probes if run["seed"] == seed], axis=0
             )
             for kind in ("share", "raw")
         }
-        for seed in sorted({run["seed"] for run in found})
+        for seed in sorted({run["seed"] for run in probes})
     }
     return layers, by_seed
 

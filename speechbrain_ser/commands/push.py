@@ -66,11 +66,11 @@ def check(run: Path, folder: Path, files: int | None) -> tuple[int, float]:
             "model cannot be checked: upload where the corpus is"
         )
     most = 0.0
-    for position, found in tqdm(recognizer.each(wavs), total=len(wavs), unit="file", disable=None):
-        if isinstance(found, InputError):
-            raise found
+    for position, answer in tqdm(recognizer.each(wavs), total=len(wavs), unit="file", disable=None):
+        if isinstance(answer, InputError):
+            raise answer
         row = rows[position]
-        worst = max(abs(found.probs[label] - float(row[label])) for label in labels)
+        worst = max(abs(answer.probs[label] - float(row[label])) for label in labels)
         if not worst <= CLOSE:
             raise InputError(
                 f"{wavs[position]}: the assembled model's probabilities differ by {worst:.1e} from "
@@ -86,7 +86,7 @@ def upload(folder: Path, repo: str, private: bool) -> str:
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Model"))
-    except Exception as error:  # the network's and the hub's many ways to say no
+    except Exception as error:  # of the network or the Hub, which raise of many kinds
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"the Hub did not take {repo} ({reason}): `hf auth login` with a token that may write "

@@ -69,15 +69,15 @@ def choose(papers: list[str], table: str | None, names: list[str] | None) -> dic
     for paper in papers:
         if paper not in of:
             raise InputError(f"there is no paper {paper}: use {', '.join(of)}")
-    found = {
+    matching = {
         name: row
         for name, row in known.items()
         if (not papers or name.split("/")[0] in papers) and of_table(name, row, table)
     }
-    if not found:
+    if not matching:
         tables = dict.fromkeys(n.split("/")[1] for n in known if n.split("/")[0] in (papers or of))
         raise InputError(f"there is no table {table}: use {', '.join(tables)}")
-    return found
+    return matching
 
 
 def of_table(name: str, row: Mapping, table: str | None) -> bool:

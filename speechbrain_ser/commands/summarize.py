@@ -126,24 +126,24 @@ def collect(results: Path, runs: Path) -> None:
     """
     table = rows.read(results)
     for row in table:
-        found = summary.runs_of(runs / rows.experiment(row), row["corpus"])
-        if not found:
+        complete = summary.runs_of(runs / rows.experiment(row), row["corpus"])
+        if not complete:
             continue
-        over = summary.over_runs(found)
+        over = summary.over_runs(complete)
         for column in ("WA", "UA", "F1", "WA_pooled", "UA_pooled", "F1_pooled", *MEANS):
             if column in row:
                 row[column] = f"{over[column]['mean']:.2f}" if column in over else ""
         for column in ("UA", "UA_pooled"):
             sd = over.get(column, {}).get("sd")
             row[f"{column}_sd"] = "" if sd is None else f"{sd:.2f}"
-        predictions = summary.predictions_of(found)
+        predictions = summary.predictions_of(complete)
         bounds = summary.interval(predictions) if predictions else None
         row["UA_low"], row["UA_high"] = map("{:.2f}".format, bounds) if bounds else ("", "")
         for column in (column for column in TOLD if row.get(f"paper_{column}")):
-            row[column] = f"{sum(map(TOLD[column], found)) / len(found):.2f}"
-        row["folds"] = " ".join(map(str, sorted({run["fold"] for run in found})))
-        row["seeds"] = " ".join(map(str, sorted({run["seed"] for run in found})))
-        row["commit"] = " ".join(sorted({run["commit"] for run in found}))
+            row[column] = f"{sum(map(TOLD[column], complete)) / len(complete):.2f}"
+        row["folds"] = " ".join(map(str, sorted({run["fold"] for run in complete})))
+        row["seeds"] = " ".join(map(str, sorted({run["seed"] for run in complete})))
+        row["commit"] = " ".join(sorted({run["commit"] for run in complete}))
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
     writer.writeheader()
@@ -169,11 +169,11 @@ def rewritten(readme: Path, results: Path) -> str:
                 "tables of that paper go, once"
             )
 
-    def filled(match: re.Match) -> str:
+    def with_tables(match: re.Match) -> str:
         mine = [row for row in table if row["paper"] == match[1]]
         return f"{BEGIN.format(match[1])}\n\n{block(mine)}\n{END}"
 
-    return BLOCK.sub(filled, text)
+    return BLOCK.sub(with_tables, text)
 
 
 def measured() -> str:
@@ -211,9 +211,9 @@ def with_measured(text: str) -> str:
 
 def compare(names: list[str], runs: Path) -> str:
     """Two rows' runs below `runs`, paired: a few sentences."""
-    found = [rows.find(name) for name in names]
+    named = [rows.find(name) for name in names]
     sides = []
-    for name, row in found:
+    for name, row in named:
         own = summary.runs_of(runs / rows.experiment(row), row["corpus"])
         if not own:
             raise InputError(f"{runs} has no complete run of {name}: ser cross-validate --row")
@@ -226,15 +226,15 @@ def compare(names: list[str], runs: Path) -> str:
     predictions = [summary.predictions_of(own) for own in sides]
     if None in predictions:
         raise InputError("the folds of such a row have labels of their own: they cannot be pooled")
-    told = summary.compare(*predictions)
-    lines = [f"{name}: UA {ua:.2f}" for (name, _), ua in zip(found, told["UA"], strict=True)]
+    paired = summary.compare(*predictions)
+    lines = [f"{name}: UA {ua:.2f}" for (name, _), ua in zip(named, paired["UA"], strict=True)]
     lines += [
-        f"on {told['utterances']} utterances of {told['speakers']} speakers, folds "
+        f"on {paired['utterances']} utterances of {paired['speakers']} speakers, folds "
         f"{' '.join(map(str, both))}, pooled, mean over seeds",
-        f"difference {told['difference']:+.2f}, 95 % interval {told['low']:+.2f} to "
-        f"{told['high']:+.2f} when the speakers are drawn again (p {told['p']:.3f})",
+        f"difference {paired['difference']:+.2f}, 95 % interval {paired['low']:+.2f} to "
+        f"{paired['high']:+.2f} when the speakers are drawn again (p {paired['p']:.3f})",
         "McNemar's exact p over utterances, per pair of seeds: "
-        + ", ".join(f"{p:.3f}" for p in told["mcnemar"]),
+        + ", ".join(f"{p:.3f}" for p in paired["mcnemar"]),
     ]
     return "\n".join(lines)
 

@@ -241,10 +241,10 @@ def recordings(folder: str | None) -> list[Path]:
     if folder is None:
         return []
     kinds = {f".{name.lower()}" for name in soundfile.available_formats()}
-    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in kinds)
-    if not found:
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in kinds)
+    if not paths:
         raise InputError(f"{folder} holds no recordings to augment with: correct the folder")
-    return found
+    return paths
 
 
 @functools.lru_cache(maxsize=256)

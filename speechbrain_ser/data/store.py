@@ -205,7 +205,7 @@ class FeatureStore:
         lengths = torch.tensor([len(item) for item in speech])
         lens = (lengths / lengths.max()).to(device)
         features, frames = self.frontend(pad_sequence(speech, batch_first=True).to(device), lens)
-        found = {}
+        read = {}
         for (digest, path), item, n in zip(
             recordings.items(), features, frames.tolist(), strict=True
         ):
@@ -213,8 +213,8 @@ class FeatureStore:
             if not torch.isfinite(stored).all():
                 hint = "use dtype float32" if torch.isfinite(item[:n]).all() else "check the file"
                 raise InputError(f"{path} has features that {self.dtype} cannot hold: {hint}")
-            found[digest] = stored.contiguous()
-        return found
+            read[digest] = stored.contiguous()
+        return read
 
     def _write(self, features: dict[str, torch.Tensor]) -> None:
         """One shard: written aside, named by its digest."""

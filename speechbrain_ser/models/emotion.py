@@ -37,7 +37,7 @@ class FusionNetwork(UtteranceNetwork):
         "all", only what its encoder itself freezes (the CNN)
     speaker_head : over the training speakers, for the speaker loss of the last two regimes; the
         speaker network's own head, over the speakers that it was trained on, stays as it is
-    speaker_heads : attention heads of the speaker network in use; None keeps those in training
+    speaker_attention_heads : of the speaker network in use; None keeps as many as in training
     layerdrop : of both encoders, while training (Park 2023, authors' code: 0.05 in this phase)
     frozen_dropout : keep dropout and LayerDrop of the frozen parts alive in training, as the
         authors' code does
@@ -53,7 +53,7 @@ class FusionNetwork(UtteranceNetwork):
         emotion: EmotionNetwork,
         regime: str = "frozen",
         speaker_head: nn.Module | None = None,
-        speaker_heads: int | None = None,
+        speaker_attention_heads: int | None = None,
         layerdrop: float = 0.0,
         frozen_dropout: bool = False,
         share_cnn: bool = True,
@@ -75,8 +75,8 @@ class FusionNetwork(UtteranceNetwork):
         self.emotion = emotion
         self.fusion = nn.Parameter(torch.randn(1, speaker.dim))  # the speaker's row of eq. 5
         self.speaker_head = None if regime == "frozen" else speaker_head
-        if speaker_heads is not None and hasattr(speaker, "pooling"):
-            speaker.pooling.set_heads(speaker_heads)
+        if speaker_attention_heads is not None and hasattr(speaker, "pooling"):
+            speaker.pooling.set_heads(speaker_attention_heads)
         for network in (speaker, emotion):
             if hasattr(network.encoder, "model"):
                 network.encoder.layerdrop = layerdrop

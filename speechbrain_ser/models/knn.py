@@ -130,8 +130,8 @@ def nearest(queries: torch.Tensor, keys: torch.Tensor, k: int) -> tuple[torch.Te
     if torch.compiler.is_compiling():  # a graph cannot look again where rounding might decide
         return (queries.unsqueeze(1) - keys).norm(dim=2).topk(k, largest=False)
     rows = max(1, SCORED_AT_ONCE // len(keys))
-    found = [_nearest(part, keys, k) for part in queries.split(rows)]
-    distances, indices = zip(*found, strict=True)
+    chunks = [_nearest(part, keys, k) for part in queries.split(rows)]
+    distances, indices = zip(*chunks, strict=True)
     return torch.cat(distances), torch.cat(indices)
 
 

@@ -35,7 +35,7 @@ def load_model(source: str | Mapping, **settings: float | bool | None) -> nn.Mod
         if not pretrained:
             model = AutoModel.from_config(config, trust_remote_code=False)
         else:
-            model, found = AutoModel.from_pretrained(
+            model, report = AutoModel.from_pretrained(
                 source,
                 config=config,
                 dtype=torch.float32,
@@ -43,7 +43,7 @@ def load_model(source: str | Mapping, **settings: float | bool | None) -> nn.Mod
                 trust_remote_code=False,
             )
             # Hugging Face fills what a checkpoint lacks with random numbers
-            if missing := sorted(set(found["missing_keys"]) - {"masked_spec_embed"}):
+            if missing := sorted(set(report["missing_keys"]) - {"masked_spec_embed"}):
                 raise InputError(
                     f"encoder {source} lacks {len(missing)} weights of its config "
                     f"({', '.join(missing[:2])} ...): fetch it again, or correct its config.json"

@@ -88,7 +88,7 @@ def find(source: str | Path, savedir: str | Path | None = None) -> Path:
     if not folder.is_dir():
         try:
             folder = Path(huggingface_hub.snapshot_download(str(source), local_dir=savedir))
-        except Exception as error:  # the network's and the hub's many ways to say no
+        except Exception as error:  # of the network or the Hub, which raise of many kinds
             reason = str(error).strip().splitlines()[0]
             raise InputError(
                 f"{source} is neither a local model folder nor a Hub repository that can be "
@@ -134,8 +134,10 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
             there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
         shapes = {name: tuple(tensor.shape) for name, tensor in needed.items()}
         if wrong := sorted(n for n in {*there, *shapes} if there.get(n) != shapes.get(n)):
-            told = (f"{n} {there.get(n, 'absent')} for {shapes.get(n, 'none')}" for n in wrong[:2])
-            raise RuntimeError(f"{len(wrong)} tensors differ: {', '.join(told)}")
+            differing = (
+                f"{n} {there.get(n, 'absent')} for {shapes.get(n, 'none')}" for n in wrong[:2]
+            )
+            raise RuntimeError(f"{len(wrong)} tensors differ: {', '.join(differing)}")
         if not any(tensor.is_meta for tensor in needed.values()):
             model.load_state_dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, RuntimeError, OSError) as error:

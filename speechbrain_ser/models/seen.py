@@ -25,10 +25,10 @@ def salt_of(corpus: str, ids: Iterable[str]) -> str:
 
 def entry(corpus: str, salt: str, speakers: Iterable[str], utterances: Iterable[str]) -> dict:
     """What one run saw of one corpus."""
-    found = {"corpus": corpus, "salt": salt}
+    record = {"corpus": corpus, "salt": salt}
     for field, names in zip(FIELDS, (speakers, utterances), strict=True):
-        found[field] = sorted({_hash(salt, name) for name in names})
-    return found
+        record[field] = sorted({_hash(salt, name) for name in names})
+    return record
 
 
 def among(names: Iterable[str], known: Mapping, field: str) -> set[str]:
@@ -39,11 +39,11 @@ def among(names: Iterable[str], known: Mapping, field: str) -> set[str]:
 
 def merged(entries: Iterable[Mapping]) -> Seen:
     """One entry for each corpus and salt."""
-    found: dict[tuple[str, str], dict] = {}
+    merged: dict[tuple[str, str], dict] = {}
     for known in entries:
-        one = found.setdefault((known["corpus"], known["salt"]), {**known})
+        one = merged.setdefault((known["corpus"], known["salt"]), {**known})
         one |= {field: sorted({*one[field], *known[field]}) for field in FIELDS}
-    return list(found.values())
+    return list(merged.values())
 
 
 def read(text: str) -> Seen:

@@ -20,18 +20,18 @@ def runs_of(folder: Path, corpus: str | None = None) -> list[dict]:
 
     corpus : leave out runs on others
     """
-    found = runs_in(path.parent for path in folder.glob("fold*/*/results.json"))
-    return [run for run in found if corpus in (None, run["corpus"])]
+    complete = runs_in(path.parent for path in folder.glob("fold*/*/results.json"))
+    return [run for run in complete if corpus in (None, run["corpus"])]
 
 
 def runs_in(folders: Iterable[Path]) -> list[dict]:
     """The results of those of the run folders that are complete, by seed and fold."""
-    found = [
+    complete = [
         read_json(folder / "results.json") | {"folder": folder}
         for folder in folders
         if report.is_complete(folder)
     ]
-    return sorted(found, key=lambda run: (run["seed"], run["fold"]))
+    return sorted(complete, key=lambda run: (run["seed"], run["fold"]))
 
 
 def over_runs(runs: Sequence[dict]) -> dict[str, dict[str, float | None]]:
@@ -45,8 +45,8 @@ def over_runs(runs: Sequence[dict]) -> dict[str, dict[str, float | None]]:
     by_seed = {run["seed"]: [r for r in runs if r["seed"] == run["seed"]] for run in runs}
     folds = {seed: [run["fold"] for run in own] for seed, own in by_seed.items()}
     if len({tuple(sorted(own)) for own in folds.values()}) > 1:
-        told = "; ".join(f"seed {s}: {' '.join(map(str, own))}" for s, own in folds.items())
-        raise InputError(f"the seeds have different folds ({told}): run the missing ones first")
+        listed = "; ".join(f"seed {s}: {' '.join(map(str, own))}" for s, own in folds.items())
+        raise InputError(f"the seeds have different folds ({listed}): run the missing ones first")
     return metrics.over_seeds([over_folds(own) for own in by_seed.values()])
 
 
@@ -185,14 +185,14 @@ def compare(one: Predictions, other: Predictions) -> dict:
     gain = gain[~np.isnan(gain)]
     low, high = np.quantile(gain, [0.025, 0.975])
     beyond = min((gain <= 0).sum(), (gain >= 0).sum())
-    found = []
+    means = []
     for side in (one, other):
         scores = [metrics.score(side.targets, row, side.labels)["UA"] for row in side.answers]
-        found.append(float(np.mean(scores)))
+        means.append(float(np.mean(scores)))
     pairs = list(zip(one.answers, other.answers, strict=False))
     return {
-        "UA": found,
-        "difference": found[1] - found[0],
+        "UA": means,
+        "difference": means[1] - means[0],
         "low": float(low),
         "high": float(high),
         "p": min(1.0, 2 * float(beyond + 1) / (len(gain) + 1)),

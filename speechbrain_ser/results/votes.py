@@ -17,8 +17,8 @@ Probs = Mapping[str, torch.Tensor]  # member -> probabilities [utterance, class]
 
 def combinations(names: Sequence[str], sizes: Iterable[int]) -> list[tuple[str, ...]]:
     """All combinations of these sizes, in order; all names together where no size fits."""
-    found = [some for size in sizes for some in itertools.combinations(names, size)]
-    return found or [tuple(names)]
+    subsets = [some for size in sizes for some in itertools.combinations(names, size)]
+    return subsets or [tuple(names)]
 
 
 def answer(
@@ -33,11 +33,11 @@ def standing(probs: torch.Tensor, targets: Sequence[int], labels: Sequence[str])
     """Scores with 95 % bootstrap intervals, of probs [utterance, class]."""
     predictions = probs.argmax(dim=1).tolist()
     scores = metrics.score(targets, predictions, labels)
-    found = {}
+    scored = {}
     for name in ("WA", "UA"):
         low, high = metrics.bootstrap_interval(targets, predictions, labels, name)
-        found |= {name: scores[name], f"{name}_low": low, f"{name}_high": high}
-    return found | {"predictions": predictions}
+        scored |= {name: scores[name], f"{name}_low": low, f"{name}_high": high}
+    return scored | {"predictions": predictions}
 
 
 def table(

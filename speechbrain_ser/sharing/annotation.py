@@ -86,12 +86,12 @@ class Annotator:
         shard = int(row["item"])
         paths = self.paths[shard * self.size : (shard + 1) * self.size]
         lines: dict[int, dict] = {}
-        for position, found in self.recognizer.each(paths, self.batch_size, self.readers):
+        for position, result in self.recognizer.each(paths, self.batch_size, self.readers):
             line: dict = {"file": paths[position]}
-            if isinstance(found, InputError):
-                line["error"] = str(found)
+            if isinstance(result, InputError):
+                line["error"] = str(result)
             else:
-                line |= {"label": found.label, "probs": found.probs, "seconds": found.end}
+                line |= {"label": result.label, "probs": result.probs, "seconds": result.end}
             lines[position] = line
         text = "".join(f"{json.dumps(lines[i])}\n" for i in range(len(paths)))
         write_atomically(part(self.folder, shard), text)

@@ -260,11 +260,11 @@ def timeline(hops: list[Emotion], labels: list[str]) -> str:
 
 def rows(hops: list[Emotion]) -> list[list[str]]:
     """The table of the segments: start, end, emotion, probability."""
-    found = []
+    rows = []
     for part in joined(hops):
         share = f"{100 * part.probs[part.label]:.0f} %" if part.label else ""
-        found.append([_clock(part.start), _clock(part.end), part.label or "(silence)", share])
-    return found
+        rows.append([_clock(part.start), _clock(part.end), part.label or "(silence)", share])
+    return rows
 
 
 def _clock(seconds: float) -> str:

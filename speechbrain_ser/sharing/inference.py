@@ -139,8 +139,8 @@ class EmotionRecognizer(Pretrained):
                 bad = {i: item for i, item in speech.items() if isinstance(item, InputError)}
                 yield from bad.items()
                 good = [i for i in batch if i not in bad]
-                found = self._probs([speech[i] for i in good])
-                for position, probs in zip(good, found, strict=True):
+                rows = self._probs([speech[i] for i in good])
+                for position, probs in zip(good, rows, strict=True):
                     end = seconds[position]
                     yield position, _or_error(self._name, probs, paths[position], end=end)
 
@@ -183,18 +183,18 @@ class EmotionRecognizer(Pretrained):
             )
         batch_size = batch_size or self.batch_size
         seconds = audio.duration(path)
-        found: list[list[float] | None] = []  # of each window
+        of_windows: list[list[float] | None] = []  # of each window
         waiting: list[torch.Tensor | None] = []
         for speech in self._windows(path, window, hop):
             waiting.append(speech)
             if len(waiting) == batch_size:
-                found += self._probs_or_none(waiting)
+                of_windows += self._probs_or_none(waiting)
                 waiting = []
-        found += self._probs_or_none(waiting)
+        of_windows += self._probs_or_none(waiting)
         across = max(1, math.ceil(window / hop))  # windows that hold a hop of the recording
         for step in range(math.ceil(seconds / hop)):
-            held = found[max(0, step - across + 1) : step + 1]
-            near = found[max(0, step - across + 1 - smooth // 2) : step + 1 + smooth // 2]
+            held = of_windows[max(0, step - across + 1) : step + 1]
+            near = of_windows[max(0, step - across + 1 - smooth // 2) : step + 1 + smooth // 2]
             heard = [probs for probs in near if probs is not None]
             silent = all(probs is None for probs in held)
             end = min((step + 1) * hop, seconds)

@@ -68,7 +68,7 @@ class OnnxNetwork(nn.Module):
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=["ConstantFolding"],  # a stranger's constants may be large
             )
-        except Exception as error:  # ONNX Runtime's many ways to say no
+        except Exception as error:  # ONNX Runtime raises of many kinds
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{path} is no ONNX network ({reason}): export it again") from None
         shapes = {item.name: item.shape for item in self.session.get_inputs()}
@@ -86,10 +86,10 @@ class OnnxNetwork(nn.Module):
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         samples = num_samples(speech, lens)
         if self.alone:
-            found = [
+            probs = [
                 self._run(item, torch.tensor([item.shape[1]])) for item in trim(speech, samples)
             ]
-            return torch.cat(found)
+            return torch.cat(probs)
         return self._run(speech, samples)
 
     def _run(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:

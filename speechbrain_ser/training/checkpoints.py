@@ -109,10 +109,11 @@ class AtomicCheckpointer(Checkpointer):
         listed = []
         for folder in self._list_checkpoint_dirs():
             with naming(folder):
-                (found,) = self._construct_checkpoint_objects([folder])
-                importance(found)  # it has a score
-                meta = found.meta | {"unixtime": found.meta["epoch"]}  # SpeechBrain sorts by it
-                listed.append(found._replace(meta=meta))
+                (checkpoint,) = self._construct_checkpoint_objects([folder])
+                importance(checkpoint)  # it has a score
+                by_epoch = {"unixtime": checkpoint.meta["epoch"]}  # SpeechBrain sorts by it
+                meta = checkpoint.meta | by_epoch
+                listed.append(checkpoint._replace(meta=meta))
         return listed
 
     def load_checkpoint(self, checkpoint):

@@ -63,8 +63,8 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     refuse_alone_only(settings)
     tree["phases"] = settings["phases"] = brain_class.phases(settings)
     with parallel.first_alone():
-        found = phases.descriptions(settings, overrides, passed, script)
-    hp.override(tree, brain_class.phase_settings(settings, found))
+        descriptions = phases.descriptions(settings, overrides, passed, script)
+    hp.override(tree, brain_class.phase_settings(settings, descriptions))
 
     folder = Path(settings["output_folder"])
     data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
@@ -74,7 +74,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         manifest = read_manifest(folder, settings, data_side["corpus"])
     parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
-    targets = fill(settings["targets"], parts["train"])
+    targets = with_classes(settings["targets"], parts["train"])
     report.refuse_labels(targets)
     hp.override(tree, {"targets": targets})
     hp.override(tree, brain_class.corpus_settings(settings, parts))
@@ -208,7 +208,7 @@ def prepare(settings: Mapping, corpus: Mapping) -> dict:
     return corpus["prepare"](settings["data_folder"])
 
 
-def fill(targets: Mapping, train: Mapping[str, dict]) -> dict:
+def with_classes(targets: Mapping, train: Mapping[str, dict]) -> dict:
     """Targets with an empty list of values get those of the training part, sorted."""
     return {
         field: list(values) or sorted({entry[field] for entry in train.values()})

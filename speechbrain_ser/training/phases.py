@@ -57,10 +57,10 @@ def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script:
     return {name: saved.checked(phase["best"]) for name, phase in wanted.items()}
 
 
-def check_labels(settings: Mapping, found: Mapping[str, Mapping]) -> None:
+def check_labels(settings: Mapping, descriptions: Mapping[str, Mapping]) -> None:
     """Raise InputError unless every phase's model names the emotions of this run, in its order."""
     wanted = list(settings["targets"]["emotion"])
-    for name, description in found.items():
+    for name, description in descriptions.items():
         if wanted and list(description["labels"]) != wanted:
             raise InputError(
                 f"{settings['phases'][name]['best']} names {', '.join(description['labels'])}, and "

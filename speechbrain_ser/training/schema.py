@@ -15,7 +15,9 @@ from speechbrain_ser.errors import InputError
 MANY = 1_000_000_000
 WHOLE = {  # whole numbers: the least and the most
     **dict.fromkeys(("batch_size", "test_batch_size", "grad_accumulation_factor"), (1, MANY)),
-    **dict.fromkeys(("fold", "n_folds", "blocks", "heads", "speaker_heads", "dim"), (1, MANY)),
+    **dict.fromkeys(
+        ("fold", "n_folds", "blocks", "heads", "speaker_attention_heads", "dim"), (1, MANY)
+    ),
     **dict.fromkeys(("width", "attention_channels", "crop_frames", "max_k"), (1, MANY)),
     **dict.fromkeys(("updates_per_epoch", "per_epoch", "passes", "sample_rate"), (1, MANY)),
     **dict.fromkeys(("max_epochs", "patience", "grace", "updates", "workers"), (0, MANY)),

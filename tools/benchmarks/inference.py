@@ -106,14 +106,14 @@ def speechbrain_loop(
 
     @torch.no_grad()
     def classify(paths: list[str]) -> list[torch.Tensor]:
-        found = []
+        probs = []
         for path in paths:
             samples, _ = soundfile.read(path, dtype="float32")
             speech = torch.from_numpy(samples).unsqueeze(0).to(device)  # [1, time]
             whole = torch.ones(1, device=device)
             pooled = pooling(lobe(speech, whole), whole)  # [1, 1, dim]
-            found.append(linear(pooled).squeeze(1).softmax(dim=1).cpu())
-        return found
+            probs.append(linear(pooled).squeeze(1).softmax(dim=1).cpu())
+        return probs
 
     return classify
 

@@ -89,9 +89,9 @@ def existing_folder(data_folder: str | Path | None, variable: str, expected: str
 def wrong_folder(folder: Path, variable: str, expected: str) -> InputError:
     """The error for a folder that holds something else; it names what was found."""
     names = sorted(path.name for path in folder.iterdir())
-    found = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    there = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return InputError(
-        f"{folder} holds {found or 'nothing'}, expected {expected}: {how_to_give(variable)}"
+        f"{folder} holds {there or 'nothing'}, expected {expected}: {how_to_give(variable)}"
     )
 
 

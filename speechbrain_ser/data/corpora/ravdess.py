@@ -63,15 +63,15 @@ def prepare(
     folder = corpora.existing_folder(data_folder, VARIABLE, EXPECTED)
     files, left_out = _find(folder, channels)
     if download and not all(files.values()):
-        missing = [ARCHIVES[channel] for channel, found in files.items() if not found]
+        missing = [ARCHIVES[channel] for channel, paths in files.items() if not paths]
         _download(folder, missing, base_url=ZENODO)
         files, left_out = _find(folder, channels)
     if not any(files.values()):
         raise corpora.wrong_folder(folder, VARIABLE, EXPECTED)
-    for channel, found in files.items():
-        if not found:
+    for channel, paths in files.items():
+        if not paths:
             raise InputError(f"{folder} holds no {channel}: leave it out of channels, or add it")
-    rows = {path.stem: _row(path, calm) for found in files.values() for path in found}
+    rows = {path.stem: _row(path, calm) for paths in files.values() for path in paths}
     complete = f"{folder} the complete RAVDESS ({' and '.join(channels)})"
     corpora.check_count(len(rows), expected, complete, left_out)
     left_out.tell("RAVDESS", len(rows))

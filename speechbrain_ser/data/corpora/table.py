@@ -41,8 +41,8 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
     columns = dict.fromkeys(name for _, fields in entries for name in fields)
     absent = [name for name in REQUIRED if name not in columns]
     if absent:
-        found = f"{', '.join(absent)}: it holds {', '.join(map(str, columns)) or 'no row'}"
-        raise InputError(f"{table} lacks {found}, expected {EXPECTED}")
+        lacking = f"{', '.join(absent)}: it holds {', '.join(map(str, columns)) or 'no row'}"
+        raise InputError(f"{table} lacks {lacking}, expected {EXPECTED}")
     rows: dict[str, dict] = {}
     places: dict[str, int] = {}  # utt_id -> number of its entry
     faults: dict[int, str] = {}

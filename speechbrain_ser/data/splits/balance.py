@@ -56,7 +56,7 @@ def evened(
 def unevenness(manifest: Mapping[str, dict], groups: Sequence[Collection[str]]) -> str:
     """What speakers of different sizes leave unequal between groups, in words; "" if nothing."""
     parts = [[e for e in manifest.values() if e["speaker"] in group] for group in groups]
-    told = []
+    clauses = []
     for emotion in sorted({entry["emotion"] for entry in manifest.values()}):
         lacking = [
             str(number)
@@ -65,14 +65,14 @@ def unevenness(manifest: Mapping[str, dict], groups: Sequence[Collection[str]]) 
         ]
         if lacking:
             who = {e["speaker"] for e in manifest.values() if e["emotion"] == emotion}
-            told.append(
+            clauses.append(
                 f"no {emotion} in group {', '.join(lacking)} (speakers with it: {len(who)})"
             )
     sizes = [len(part) for part in parts]
     speaker, most = Counter(entry["speaker"] for entry in manifest.values()).most_common(1)[0]
     if max(sizes) > UNEVEN * min(sizes):
-        told.append(
+        clauses.append(
             f"groups hold {min(sizes)} to {max(sizes)} utterances (speaker {speaker} alone has "
             f"{most}), their mean is {len(manifest) / len(groups):.0f}"
         )
-    return "; ".join(told)
+    return "; ".join(clauses)
