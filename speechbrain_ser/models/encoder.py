@@ -256,8 +256,24 @@ class Encoder(nn.Module):
             return self._above(max(0, self.depth), stored.float(), counts)
 
     def _graph(self):
-        """Autograd, unless everything is frozen."""
-        return torch.no_grad() if self.is_frozen else contextlib.nullcontext()
+        """Autograd, unless everything is frozen; no autocast where it would be wrong."""
+        stack = contextlib.ExitStack()
+        if self.is_frozen:
+            stack.enter_context(torch.no_grad())
+        if self.is_thin:
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+        return stack
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether a group of the positional convolution has fewer than 16 channels.
+
+        Then oneDNN's bfloat16 kernels for AMX give wrong numbers (torch 2.11). Published encoders
+        have 32 and more.
+        """
+        convolutions = self.model.encoder.pos_conv_embed.modules()
+        groups = [c for c in convolutions if isinstance(c, nn.Conv1d) and c.groups > 1]
+        return any(1 < c.in_channels // c.groups < 16 for c in groups)
 
     def _cnn(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], lens [batch] -> the CNN's output [batch, frame, channel]."""

@@ -27,16 +27,11 @@ from speechbrain_ser.errors import InputError
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
 KEYS = ("labels", "reader", "model")
 OTHERS = """speechbrain_ser.data.audio.SpeechReader speechbrain_ser.data.text.CharTokenizer
-speechbrain_ser.data.text.SentencePieceTokenizer speechbrain.lobes.features.Fbank
-speechbrain.lobes.features.MFCC speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
-speechbrain.lobes.models.ECAPA_TDNN.Classifier speechbrain.nnet.activations.Softmax
-speechbrain.nnet.activations.Swish speechbrain.nnet.CNN.Conv1d speechbrain.nnet.CNN.Conv2d
-speechbrain.nnet.dropout.Dropout2d speechbrain.nnet.linear.Linear
+speechbrain_ser.data.text.SentencePieceTokenizer speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
+speechbrain.lobes.models.ECAPA_TDNN.Classifier speechbrain.nnet.linear.Linear
 speechbrain.nnet.normalization.BatchNorm1d speechbrain.nnet.normalization.LayerNorm
-speechbrain.nnet.pooling.AttentionPooling speechbrain.nnet.pooling.Pooling1d
-speechbrain.nnet.pooling.StatisticsPooling speechbrain.nnet.RNN.GRU speechbrain.nnet.RNN.LSTM
-speechbrain.nnet.RNN.LiGRU speechbrain.nnet.RNN.RNN
-speechbrain.processing.features.InputNormalization""".split()  # no network, or not ours
+speechbrain.nnet.pooling.AttentionPooling speechbrain.nnet.pooling.StatisticsPooling
+speechbrain.nnet.RNN.GRU speechbrain.nnet.RNN.LSTM""".split()  # no network, or not ours
 MODULES = [f"{models.__name__}.{part.name}" for part in pkgutil.iter_modules(models.__path__)]
 KINDS = ("map", "seq", "str", "int", "float", "bool", "null")  # yaml's own, that are data
 # budgets: a published model needs a tenth of each
@@ -52,7 +47,6 @@ PATH = re.compile(r"^(/|~|\\|[A-Za-z]:[\\/])|(^|[\\/])\.\.([\\/]|$)|://")
 MEANS_MORE = re.compile(r"^\s*\(.*\)\s*$|^\s*[!&*<%@`]")  # to another reader of yaml
 WORD = re.compile(r"[\w.+-]{0,64}")  # a text in an encoder's config: no hub id, no file
 BASE64 = re.compile(r"[A-Za-z0-9+/]*=*")  # a SentencePiece model
-FORBIDDEN = ("auto_map", "attn_implementation", "quantization_config", "trust_remote_code")
 
 
 class _Reader:
@@ -131,7 +125,7 @@ class _Reader:
         kind = str(getattr(settings.get("model_type"), "value", None))
         if kind not in CONFIG_MAPPING:
             self.refuse(node, f"the encoder {kind[:40]!r}")
-        known = {*CONFIG_MAPPING[kind]().to_dict(), "model_type"} - {*FORBIDDEN}
+        known = {*CONFIG_MAPPING[kind]().to_dict(), "model_type"}  # no auto_map and the like
         for key, _ in node.value:
             if key.value not in known or key.value.startswith("_"):
                 self.refuse(key, f"the setting {str(key.value)[:40]!r} of an encoder")
