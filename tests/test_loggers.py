@@ -41,7 +41,8 @@ def test_tensorboard_has_each_epoch_at_its_step_after_a_resume(tmp_path):
     first.begin(tmp_path, {}, [])
     first.epoch(ROWS[0])
     first.epoch(ROWS[1])
-    again = loggers.TensorBoard()  # killed before the third epoch
+    first.logger.writer.close()  # killed before the third epoch: no thread of it writes on
+    again = loggers.TensorBoard()
     again.begin(tmp_path, {}, ROWS[:2])
     again.epoch(ROWS[2])
     again.end({"UA": 50.0, "epochs": 3, "labels": ["a"]}, [])

@@ -29,7 +29,7 @@ def network(config: dict, pooling=MeanPooling) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def exported(export, runs, tmp_path_factory):
+def exported(runs, tmp_path_factory):
     """A run with nearest neighbours, a GroupNorm encoder below them, as ONNX; and what was said."""
     folder = tmp_path_factory.mktemp("onnx") / "exported"
     lines = []
