@@ -122,15 +122,23 @@ def test_normalised_mean_pooling_by_a_loop():
         ("label_encoder.txt", b"'neu' => 1", "does not number labels from 0"),
         ("label_encoder.txt", b"'neu' => 0\n'ang' => 1", "there are 2 labels"),
         ("hyperparams.yaml", b"a: 1", "describes no wav2vec2"),
+        ("label_encoder.txt", b"'neu' => " + b"9" * 5000, "does not number labels from 0"),
+        ("label_encoder.txt", b"\xff\xfe", "is no text"),
         ("hyperparams.yaml", b"wav2vec2: {source: /no/such}", "give --encoder FOLDER"),
+        ("hyperparams.yaml", b"wav2vec2: {source: !ref <absent>}", "give --encoder FOLDER"),
+        ("model.ckpt", {}, "holds [] and there are 4 labels: only one linear layer"),
+        ("model.ckpt", {"a": torch.ones(4, 2), "b": torch.ones(4)}, "holds [(4, 2), (4,)]"),
+        ("model.ckpt", {"a": torch.ones(())}, "holds [()] and there are"),
     ],
 )
 def test_what_is_no_such_model_is_refused(tmp_path, capsys, monkeypatch, name, content, sentence):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder, *_ = made(tmp_path, True)
     (folder / name).unlink()
-    if content is not None:
+    if isinstance(content, bytes):
         (folder / name).write_bytes(content)
+    elif content is not None:
+        torch.save(content, folder / name)
     assert ser("convert", folder, tmp_path / "converted") == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "converted").exists()

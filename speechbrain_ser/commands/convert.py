@@ -70,13 +70,14 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
         raise InputError(f"{source / 'hyperparams.yaml'} describes no wav2vec2 with a source")
     encoder = encoder or text_of(tree, lobe["source"])
     weights = stripped(tensors(source / "wav2vec2.ckpt"), "model.")
-    (linear,) = tensors(source / "model.ckpt").values() or [None]
+    layers = list(tensors(source / "model.ckpt").values())
     labels = labels_of(source / "label_encoder.txt")
-    if linear.dim() != 2 or len(linear) != len(labels):
+    if [layer.shape[:-1] for layer in layers] != [(len(labels),)]:
         raise InputError(
-            f"{source / 'model.ckpt'} holds {tuple(linear.shape)} and there are {len(labels)} "
-            "labels: only one linear layer without bias is converted"
+            f"{source / 'model.ckpt'} holds {[tuple(layer.shape) for layer in layers]} and there "
+            f"are {len(labels)} labels: only one linear layer without bias is converted"
         )
+    (linear,) = layers  # [label, dim]
     try:
         config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
         reader = AutoFeatureExtractor.from_pretrained(encoder, trust_remote_code=False)
@@ -122,7 +123,7 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
 def text_of(tree, value) -> str:
     """A text of the yaml, or what a plain `!ref <key>` of it names."""
     named = re.fullmatch(r"<(\w+)>", str(getattr(value, "value", "")))
-    return str(tree[named[1]] if named else value)
+    return str(tree.get(named[1], value.value) if named else value)
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -143,11 +144,13 @@ def stripped(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 
 def labels_of(path: Path) -> list[str]:
     """SpeechBrain's label_encoder.txt, lines of 'neu' => 0, in the order of the numbers."""
+    try:
+        text = path.read_text(encoding="utf-8").partition("===")[0]
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text: not converted") from None
     numbered = {
         int(match[2]): match[1]
-        for match in re.finditer(
-            r"^'([^']+)' => (\d+)$", path.read_text().partition("===")[0], flags=re.M
-        )
+        for match in re.finditer(r"^'([^']+)' => (\d{1,5})$", text, flags=re.M)
     }
     if sorted(numbered) != list(range(len(numbered))) or not numbered:
         raise InputError(f"{path} does not number labels from 0: not converted")

@@ -6,7 +6,6 @@ alone. Every text, number and size is within a budget before anything is made of
 """
 
 import importlib
-import math
 import os
 import pkgutil
 import re
@@ -35,27 +34,23 @@ speechbrain.nnet.RNN.GRU speechbrain.nnet.RNN.LSTM""".split()  # no network, or 
 MODULES = [f"{models.__name__}.{part.name}" for part in pkgutil.iter_modules(models.__path__)]
 KINDS = ("map", "seq", "str", "int", "float", "bool", "null")  # yaml's own, that are data
 # budgets: a published model needs a tenth of each
-LARGEST = 1_000_000  # characters of a description
-DEEPEST, NODES, CLASSES = 40, 50_000, 300  # levels; values and classes of one description
+LARGEST, DEEPEST, NODES, CLASSES = 1_000_000, 40, 50_000, 300  # characters, levels, values, ...
 TEXTS, ITEMS = 10_000, 64  # of a list of texts (labels), of another list
 COUNTED = re.compile(r"layers|blocks|heads|groups$|repeats|scale$")  # things built one by one
-MOST, MOST_COUNTED, MOST_WIDE = 8_192, 128, 10_000_000  # of a number
-COUNTED_IN_ALL = 2_000
+MOST, MOST_COUNTED, MOST_WIDE, COUNTED_IN_ALL = 8_192, 128, 10_000_000, 2_000  # of a number
 WIDE = re.compile(r"dim$|size$|channels$|neurons$|width|_id$|_base$|vocabulary$")
 RANGES = {"sample_rate": (4_000, 192_000), "min_seconds": (0, 60), "max_seconds": (0, 3_600)}
 PATH = re.compile(r"^(/|~|\\|[A-Za-z]:[\\/])|(^|[\\/])\.\.([\\/]|$)|://")
 MEANS_MORE = re.compile(r"^\s*\(.*\)\s*$|^\s*[!&*<%@`]")  # to another reader of yaml
 WORD = re.compile(r"[\w.+-]{0,64}")  # a text in an encoder's config: no hub id, no file
-BASE64 = re.compile(r"[A-Za-z0-9+/]*=*")  # a SentencePiece model
 
 
 class _Reader:
     """The nodes of one description, made data one after the other."""
 
     def __init__(self, name: str | Path):
-        self.name = name
+        self.name, self.classes, self.counted = name, 0, 0
         self.seen: set[int] = set()
-        self.classes = self.counted = 0
 
     def refuse(self, node: Node, why: str) -> None:
         raise InputError(
@@ -89,17 +84,9 @@ class _Reader:
             text = self.scalar(name, "str", "", True)
             if text in made:
                 self.refuse(name, f"the key {text!r} twice")
-            if text == "source":
-                self.check_config(value)
-            of_pieces = text == "model" and tag.endswith(".SentencePieceTokenizer")
-            if of_pieces and BASE64.fullmatch(str(value.value)):
-                made[text] = value.value
-                continue
             made[text] = self.data(value, text, depth + 1, config or text == "source")
-            if COUNTED.search(text) and isinstance(made[text], int):
-                self.counted += made[text]
-                if self.counted > COUNTED_IN_ALL:
-                    self.refuse(name, f"more than {COUNTED_IN_ALL:,} layers and the like in all")
+            if text == "source":
+                self.check_config(value, made[text])
         return made
 
     def check_class(self, node: Node, tag: str) -> None:
@@ -117,18 +104,15 @@ class _Reader:
                 f"(if it is your own, name its module in the environment, {TRUSTED}={module[:80]})",
             )
 
-    def check_config(self, node: Node) -> None:
+    def check_config(self, node: Node, config) -> None:
         """An encoder's config: of a kind that is known, with that kind's own settings."""
-        if not isinstance(node, MappingNode):
+        if not isinstance(config, Mapping):
             self.refuse(node, "an encoder's source that is no config, so that it would be fetched")
-        settings = {getattr(key, "value", None): value for key, value in node.value}
-        kind = str(getattr(settings.get("model_type"), "value", None))
-        if kind not in CONFIG_MAPPING:
+        if (kind := str(config.get("model_type"))) not in CONFIG_MAPPING:
             self.refuse(node, f"the encoder {kind[:40]!r}")
         known = {*CONFIG_MAPPING[kind]().to_dict(), "model_type"}  # no auto_map and the like
-        for key, _ in node.value:
-            if key.value not in known or key.value.startswith("_"):
-                self.refuse(key, f"the setting {str(key.value)[:40]!r} of an encoder")
+        if strange := [key for key in config if key not in known or key.startswith("_")]:
+            self.refuse(node, f"the setting {strange[0][:40]!r} of an encoder")
 
     def scalar(self, node: ScalarNode, kind: str, key: str, config: bool):
         text = node.value
@@ -143,11 +127,14 @@ class _Reader:
         try:
             value = int(text) if kind == "int" else float(text.replace("_", "x"))
         except ValueError:  # 0x1f, 1_000, .inf
-            value = math.nan
+            value = float("nan")
         most = MOST_COUNTED if COUNTED.search(key) else MOST_WIDE if WIDE.search(key) else MOST
         low, high = RANGES.get(key, (-most, most))
         if not low <= value <= high:
             self.refuse(node, f"the number {text[:40]}, where {low:,} to {high:,} is allowed")
+        self.counted += abs(value) if COUNTED.search(key) else 0
+        if self.counted > COUNTED_IN_ALL:
+            self.refuse(node, f"more than {COUNTED_IN_ALL:,} layers and the like in all")
         return value
 
 
