@@ -11,7 +11,7 @@ from test_encoder import CONFIGS, NO_DROPOUT
 from speechbrain_ser.data import store as features
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.training import cache
 
 BLOCKS = (

@@ -81,7 +81,7 @@ def test_what_cannot_be_shown_is_a_sentence(results, tmp_path, capsys, monkeypat
     ):
         assert ser("demo", *words) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("demo.py: ") and re.search(sentence, line)
+        assert line.startswith("ser demo: ") and re.search(sentence, line)
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "speechbrain_ser.sharing.demo")
     monkeypatch.delattr("speechbrain_ser.sharing.demo")

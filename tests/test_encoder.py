@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, Wav2Vec2Config
 
 from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.padding import ValidGroupNorm
 
 SHAPE = {
@@ -594,7 +594,6 @@ def test_a_bad_source_is_one_sentence_with_its_name(case, hub_folder, tmp_path):
     "config",
     [
         {"model_type": "bert"},
-        {"model_type": "whisper"},
         {"model_type": "no-such-type"},
         {"hidden_size": 16},
         GROUP | {"num_attention_heads": 3},

@@ -17,7 +17,7 @@ from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.data.datasets import ShuffledBatches, UpdateBatches
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.ensemble import Ensemble, combine, count_ties
 from speechbrain_ser.models.heads import DenseHead
 from speechbrain_ser.models.pooling import MaxPooling, MeanPooling, SumPooling

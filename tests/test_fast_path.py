@@ -13,8 +13,8 @@ from torch.autograd import gradcheck
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 
-from speechbrain_ser.models import fast_path
-from speechbrain_ser.models.encoder import RESUMED
+from speechbrain_ser.models.encoders import fast_path
+from speechbrain_ser.models.encoders.waveform import RESUMED
 
 LENGTHS = (8000, 5001, 3200)  # samples: 24, 15 and 9 frames
 LAYERED = [f"{name}-{norm}" for name in ("wav2vec2", "hubert") for norm in ("group", "layer")]
@@ -262,7 +262,7 @@ LENGTHS_SEEN = """
 import random, sys
 import torch
 from benchmarks.common import TINY
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 
 encoder = Encoder(TINY).eval()
 draw = random.Random(0)

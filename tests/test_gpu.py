@@ -18,7 +18,7 @@ from conftest import SMALL, YAMLS, script_of, tiny
 from torch.nn import functional
 
 from speechbrain_ser.campaign import plan
-from speechbrain_ser.models import fast_path
+from speechbrain_ser.models.encoders import fast_path
 from speechbrain_ser.training import command_line, experiment
 
 DEVICE = os.environ.get("SER_TEST_DEVICE", "cuda")

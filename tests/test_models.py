@@ -5,7 +5,7 @@ import torch
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.emotion import EmotionNetwork, FusionNetwork
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
 from speechbrain_ser.models.pooling import AttentionMaxPooling, ParallelAttentionPooling
 from speechbrain_ser.models.speaker import EcapaNetwork, SpeakerNetwork

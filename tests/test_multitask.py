@@ -18,7 +18,7 @@ from speechbrain_ser.data.text import BLANK, CharTokenizer, SentencePieceTokeniz
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 from speechbrain_ser.models.baseline import CnnLstm
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.losses import reverse_gradient
 from speechbrain_ser.models.multitask import (
     AsrHead,

@@ -13,7 +13,7 @@ from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.commands import export
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.classifier import Classifier
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.pooling import AttentionMaxPooling, MeanPooling

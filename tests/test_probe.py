@@ -17,7 +17,7 @@ from speechbrain_ser.data import splits
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.frontends import Egemaps, EncoderLayers, Spectrogram
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.probe import Branch, DenseBody, LstmBody, Probe, _ScaledSum
@@ -434,7 +434,7 @@ def test_a_manifest_without_the_field(tmp_path):
 
 
 def test_another_sampling_rate_is_refused(tmp_path):
-    with pytest.raises(InputError, match="sample_rate is 8000, but Encoder needs 16000"):
+    with pytest.raises(InputError, match="sample_rate is 8000, but WaveformEncoder needs 16000"):
         run(PROBE, tiny(PROBE, tmp_path, "--reader", "{sample_rate: 8000}"))
 
 

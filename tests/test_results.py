@@ -19,7 +19,7 @@ from speechbrain_ser.commands import summarize
 from speechbrain_ser.data.datasets import ShuffledBatches, UnderSampledBatches
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
 from speechbrain_ser.models.losses import ArcFace
 from speechbrain_ser.results import plots

@@ -20,7 +20,7 @@ GOOD = """labels: [angry, happy]
 reader: !new:speechbrain_ser.data.audio.SpeechReader
   max_seconds: 15
 model: !new:speechbrain_ser.models.classifier.Classifier
-  encoder: !new:speechbrain_ser.models.encoder.Encoder
+  encoder: !new:speechbrain_ser.models.encoders.Encoder
     source:
       model_type: wav2vec2
       hidden_size: 16
@@ -52,7 +52,10 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
     "new of exec": (HEAD, '  head: !new:builtins.exec [\'open("{marker}", "w")\']\n'),
     "new without a module": (HEAD, '  head: !new:exec [\'open("{marker}", "w")\']\n'),
     "new through our imports": (
-        *(HEAD, "  head: !new:speechbrain_ser.models.encoder.AutoModel.from_pretrained [evil/x]\n"),
+        *(
+            HEAD,
+            "  head: !new:speechbrain_ser.models.encoders.AutoModel.from_pretrained [evil/x]\n",
+        ),
     ),
     "new of torch.load": (HEAD, "  head: !new:torch.load [{marker}]\n"),
     "new of a foreign nn.Module": (HEAD, "  head: !new:torchvision.models.ResNet {}\n"),
@@ -60,7 +63,7 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
         *(HEAD, "  head: !new:speechbrain_ser.models.heads.Classifier {}\n"),
     ),
     "new of a function of our module": (
-        *(HEAD, "  head: !new:speechbrain_ser.models.encoder.load_model [evil/x]\n"),
+        *(HEAD, "  head: !new:speechbrain_ser.models.encoders.load_model [evil/x]\n"),
     ),
     "new of SpeechBrain's fetching": (
         *(HEAD, "  head: !new:speechbrain.inference.interfaces.foreign_class {}\n"),
@@ -152,11 +155,11 @@ HOSTILE = {  # what it tries: (what is replaced, by what)
         "  head: !new:speechbrain_ser.models.heads.LinearHead [16]\n",
     ),
     "an encoder by its place": (
-        *(SOURCE, "    source: !new:speechbrain_ser.models.encoder.Encoder [evil/encoder]\n"),
+        *(SOURCE, "    source: !new:speechbrain_ser.models.encoders.Encoder [evil/encoder]\n"),
     ),
     "a whole encoder by place": (
         GOOD[GOOD.index("  encoder:") : GOOD.index("  pooling:")],
-        "  encoder: !new:speechbrain_ser.models.encoder.Encoder [evil/encoder]\n",
+        "  encoder: !new:speechbrain_ser.models.encoders.Encoder [evil/encoder]\n",
     ),
     "a text for arguments": (HEAD, "  head: !new:speechbrain_ser.models.heads.LinearHead 16\n"),
     "a key twice": ("    frozen: cnn\n", "    frozen: cnn\n    frozen: none\n"),

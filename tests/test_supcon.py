@@ -17,7 +17,7 @@ from speechbrain_ser.data.augment import Volume, second_views
 from speechbrain_ser.data.datasets import ShuffledBatches, TwoViews, UnderSampledBatches
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.classifier import Classifier, HiddenLayer
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.losses import SupervisedContrastive
 from speechbrain_ser.models.pooling import MeanPooling

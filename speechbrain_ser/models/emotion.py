@@ -5,7 +5,7 @@ from torch import nn
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.classifier import UtteranceNetwork
-from speechbrain_ser.models.encoder import Encoder, keep_frozen
+from speechbrain_ser.models.encoders import Encoder, keep_frozen
 from speechbrain_ser.models.pooling import check_dim
 
 
@@ -135,5 +135,5 @@ def same_cnn(one: nn.Module, other: nn.Module) -> bool:
         return False
     if one.cnn_config() != other.cnn_config():
         return False
-    states = (part.model.feature_extractor.state_dict() for part in (one, other))
-    return all(map(torch.equal, *(state.values() for state in states)))
+    states = (nn.ModuleList(part.cnn).state_dict().values() for part in (one, other))
+    return all(map(torch.equal, *states))

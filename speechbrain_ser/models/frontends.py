@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, settle
 from speechbrain_ser.models import safety, seen
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 
 HYPERPARAMS = "hyperparams.yaml"
 WEIGHTS = "model.safetensors"

@@ -127,10 +127,7 @@ class EmotionRecognizer(Pretrained):
             ahead: deque = deque()
             for number in range(len(batches) + 2):
                 if number < len(batches):
-                    read = [
-                        pool.submit(_or_error, self.hparams.reader, paths[i])
-                        for i in batches[number]
-                    ]
+                    read = [pool.submit(_or_error, self._read, paths[i]) for i in batches[number]]
                     ahead.append((batches[number], read))
                 if number < 2 or not ahead:
                     continue
@@ -143,6 +140,23 @@ class EmotionRecognizer(Pretrained):
                 for position, probs in zip(good, rows, strict=True):
                     end = seconds[position]
                     yield position, _or_error(self._name, probs, paths[position], end=end)
+
+    def _read(self, path: str | Path) -> torch.Tensor:
+        """The reader's speech [time]; InputError also for more than the model reads at once."""
+        speech, most = self.hparams.reader(path), self.most_samples
+        if len(speech) > most:
+            rate = self.hparams.reader.sample_rate
+            raise InputError(
+                f"{path} lasts {len(speech) / rate:.1f} s, and this model reads {most / rate:g} s "
+                "at once: classify it in segments, ser classify --long"
+            )
+        return speech
+
+    @property
+    def most_samples(self) -> float:
+        """Of a recording that the model reads at once: infinite, or what its encoders say."""
+        limits = (getattr(part, "most_samples", None) for part in self.mods.model.modules())
+        return min((limit for limit in limits if limit), default=math.inf)
 
     def classify_long(
         self,
@@ -235,7 +249,7 @@ class EmotionRecognizer(Pretrained):
             raise InputError(f"a {type(model).__name__} has no embedding of its own")
         rows = []
         for path in paths:
-            speech = self.hparams.reader(path).unsqueeze(0).to(self.device)  # [1, time]
+            speech = self._read(path).unsqueeze(0).to(self.device)  # [1, time]
             rows.append(model.embed(speech, torch.ones(1, device=self.device)).cpu())
         return torch.cat(rows)
 

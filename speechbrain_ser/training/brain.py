@@ -117,16 +117,11 @@ class SerBrain(Loop):
         """part -> the items of its utterances, see datasets.make_dataset.
 
         With `cache` training and validation read what the encoder's frozen part made of a
-        recording. Raises InputError for a reader of another sampling rate than the networks'.
+        recording. Raises InputError for a reader that does not read what the networks need.
         """
         reader, targets = self.hparams.reader, self.hparams.targets
         for module in self.modules.modules():
-            needed = getattr(module, "sample_rate", reader.sample_rate)
-            if needed != reader.sample_rate:
-                raise InputError(
-                    f"the reader's sample_rate is {reader.sample_rate}, but "
-                    f"{type(module).__name__} needs {needed}: make the two equal"
-                )
+            check_reader(reader, module, parts)
         reader.raw_in_training = self.hparams.augment is not None
         datasets = {
             part: make_dataset(entries, reader, targets, training=part == "train")
@@ -283,3 +278,34 @@ class SerBrain(Loop):
             )
         with naming(best.path):
             torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
+
+
+def check_reader(reader, network: torch.nn.Module, parts: Mapping[str, Mapping]) -> None:
+    """Raise InputError if a network cannot use what the reader reads; say if it is used to other.
+
+    network : also a part of one; what it says of itself counts, see Encoder
+    """
+    needed = getattr(network, "sample_rate", reader.sample_rate)
+    if needed != reader.sample_rate:
+        raise InputError(
+            f"the reader's sample_rate is {reader.sample_rate}, but {type(network).__name__} needs "
+            f"{needed}: make the two equal"
+        )
+    most = (getattr(network, "most_samples", None) or math.inf) / reader.sample_rate  # seconds
+    fits = most == math.inf or reader.max_seconds is not None and reader.max_seconds <= most
+    entries = {} if fits else {k: v for part in parts.values() for k, v in part.items()}
+    if longer := [utt_id for utt_id, entry in entries.items() if entry["duration"] > most]:
+        raise InputError(
+            f"{len(longer)} recordings ({longer[0]} ...) are longer than the {most:g} s that "
+            f"{type(network).__name__} reads: cut them, --reader '{{max_seconds: {most:g}}}'"
+        )
+    used_to = getattr(network, "normalised", None)
+    if used_to is not None and used_to != reader.normalise:
+        logger.warning(
+            "%s was pretrained on speech that was%s normalised, and the reader's is%s: --reader "
+            "'{normalise: %s}' makes them alike.",
+            network.source,
+            "" if used_to else " not",
+            " not" if used_to else "",
+            used_to,
+        )

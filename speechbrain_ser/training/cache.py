@@ -15,7 +15,7 @@ from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 
 
 class FrozenPart(nn.Module):
@@ -23,12 +23,10 @@ class FrozenPart(nn.Module):
 
     def __init__(self, encoder: Encoder):
         super().__init__()
-        cnn = [encoder.model.feature_extractor]
         # their weights name the store; those that are trained, in a list, do not
-        self.parts = nn.ModuleList(encoder.frozen_parts if encoder.depth else cnn)
+        self.parts = nn.ModuleList(encoder.frozen_parts if encoder.depth else encoder.cnn)
         self.encoder = [encoder]
-        config = encoder.model.config
-        self.shape = (encoder.dim if encoder.depth else config.conv_dim[-1],)
+        self.shape = (encoder.dim if encoder.depth else encoder.cnn_dim,)
         self.training = False
 
     def num_frames(self, samples: torch.Tensor) -> torch.Tensor:

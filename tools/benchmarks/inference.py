@@ -28,7 +28,7 @@ SETTINGS = """
 reader: !new:speechbrain_ser.data.audio.SpeechReader
     normalise: True
 model: !new:speechbrain_ser.models.classifier.Classifier
-    encoder: !new:speechbrain_ser.models.encoder.Encoder
+    encoder: !new:speechbrain_ser.models.encoders.Encoder
         source: {hub}
         frozen: all
     pooling: !new:speechbrain_ser.models.pooling.MeanPooling

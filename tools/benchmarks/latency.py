@@ -24,7 +24,7 @@ from benchmarks.common import (
 )
 from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.models.emotion import EmotionNetwork, FusionNetwork
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.heads import CosineHead
 from speechbrain_ser.models.pooling import AttentionMaxPooling, ParallelAttentionPooling
 from speechbrain_ser.models.speaker import SpeakerNetwork

@@ -28,7 +28,7 @@ from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.data.datasets import WrappedBatches, make_loader
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.data.store import FeatureStore
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.frontends import EncoderLayers
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.probe import Branch, DenseBody, Probe

@@ -39,7 +39,7 @@ from speechbrain_ser.data.datasets import (
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.models.classifier import Classifier
-from speechbrain_ser.models.encoder import Encoder
+from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.pooling import MeanPooling
 from speechbrain_ser.training import cache

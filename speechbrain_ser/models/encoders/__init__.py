@@ -1,0 +1,324 @@
+"""Speech encoders of Hugging Face behind one interface, a file per family.
+
+`Encoder(source)` is of the family that the config's model_type names.
+"""
+
+import contextlib
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from speechbrain_ser.data.audio import SAMPLE_RATE
+from speechbrain_ser.data.lengths import num_samples
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoders import fast_path
+from speechbrain_ser.models.encoders.pretrained import first, is_normalised, model_type_of
+from speechbrain_ser.models.padding import must_not_wait, pad_items, valid_mask
+
+FAMILIES = {  # model_type of a config: file and class
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm"), "waveform.WaveformEncoder"),
+    **dict.fromkeys(("unispeech", "unispeech-sat", "sew"), "waveform.WaveformEncoder"),
+    **dict.fromkeys(("data2vec-audio", "wav2vec2-conformer"), "waveform.WaveformEncoder"),
+    "whisper": "whisper.WhisperEncoder",
+}
+
+
+class Encoder(nn.Module):
+    """speech [batch, time], lens [batch] -> frames [batch, frame, dim], 50 per second.
+
+    An encoder is a CNN, transformer blocks above it, and a norm. With padding "exact" an
+    utterance's frames do not depend on its batch-mates. Beside the methods here a family has
+
+    PADDINGS, REGULARISERS : what its padding may be, and its regularisers with their defaults
+    load(source, regularisers) : makes `model`, Hugging Face's network, and gives its LayerDrop
+    blocks : its transformer blocks
+    cnn, cnn_dim : the modules of the CNN, and the channels that it gives
+    below : the modules between CNN and blocks
+    cnn_frames(samples) : its arithmetic of lengths
+    cnn_config() : what of `describe` decides the CNN
+    entrance : the module whose output is layer 0
+    norm_on_top, resumes, is_masked, has_adapter, one_by_one : of its architecture
+
+    Arguments
+    ---------
+    source : a hub id or local folder with weights; or random weights from a config: the path of
+        a config.json, or its content as a mapping
+    frozen : "none"; "cnn", the convolutional feature encoder; a number m, everything up to and
+        including the m lowest transformer blocks; or "all". Frozen parts stay in eval mode and
+        build no graph
+    frozen_dropout : keep the frozen parts' dropout and LayerDrop alive in training (as_published)
+    padding : "exact", or what an official implementation did instead; see the family
+    checkpoint_gradients : compute the blocks anew in the backward pass instead of keeping what
+        they made: a third slower, for a fraction of the memory
+    cpu_fast_path : on a CPU, utterances of a batch end to end without padding, see fast_path
+    hidden_dropout, attention_dropout, activation_dropout, layerdrop, and more of a family : every
+        regulariser, whatever the config says; None is what the config says
+
+    Raises InputError for a source that does not exist or holds no such encoder, and for a
+    regulariser that the family does not have.
+    """
+
+    sample_rate = SAMPLE_RATE
+    most_samples: int | None = None  # of a recording; None: any number
+    one_by_one = False
+    is_masked = False
+    has_adapter = False
+    norm_on_top = True
+    resumes = True  # a block needs the output of the one below, and nothing else
+
+    def __new__(cls, source: str | Mapping | None = None, *_, **__):
+        """Of the family that the source belongs to."""
+        return super().__new__(family_of(source) if cls is Encoder else cls)
+
+    def __init__(
+        self,
+        source: str | Mapping,
+        frozen: str | int = "cnn",
+        frozen_dropout: bool = False,
+        padding: str = "exact",
+        checkpoint_gradients: bool = False,
+        cpu_fast_path: bool = True,
+        **regularisers: float | None,
+    ):
+        super().__init__()
+        if padding not in self.PADDINGS:
+            raise InputError(f"padding is {padding!r}: use {' or '.join(self.PADDINGS)}")
+        if absent := [n for n, v in regularisers.items() if v and n not in self.REGULARISERS]:
+            raise InputError(
+                f"{type(self).__name__} has no {absent[0]}: set {absent[0]} to null, or use some "
+                f"of {', '.join(self.REGULARISERS)}"
+            )
+        self.source = source
+        self.frozen_dropout = frozen_dropout
+        self.padding = padding
+        self.cpu_fast_path = cpu_fast_path
+        self.normalised = is_normalised(source)  # what it was pretrained on; None: not known
+        self.layerdrop = self.load(source, self.REGULARISERS | regularisers)  # see _drop
+        if cpu_fast_path:
+            fast_path.install(self.model)
+        if checkpoint_gradients:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for block in self.blocks:
+            block.register_forward_hook(self._drop)
+        self.freeze(frozen)
+
+    def freeze(self, frozen: str | int) -> None:
+        """Choose the frozen parts anew; see the class."""
+        if frozen == "none":
+            parts = []
+        elif frozen == "cnn":
+            parts = self.cnn
+        elif frozen == "all":
+            parts = [self.model]
+        elif type(frozen) is int and 0 <= frozen <= len(self.blocks):  # True is none
+            parts = [*self.cnn, *self.below, *self.blocks[:frozen]]
+        else:
+            raise InputError(
+                f"frozen is {frozen!r}: use none, cnn, all, or 0 to {len(self.blocks)} blocks"
+            )
+        self.frozen_parts = parts
+        self.requires_grad_(True)
+        for part in parts:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        raise NotImplementedError
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.model in self.frozen_parts
+
+    @property
+    def is_cnn_frozen(self) -> bool:
+        return self.is_frozen or all(part in self.frozen_parts for part in self.cnn)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        super().train(mode)
+        for part in self.frozen_parts:
+            keep_frozen(part, dropout=self.frozen_dropout)
+        return self
+
+    def _drop(self, block: nn.Module, inputs: tuple, output: torch.Tensor | tuple):
+        """LayerDrop: now and then a trained block's output is its input."""
+        if block.training and self.layerdrop > 0 and torch.rand([]) < self.layerdrop:
+            return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
+
+    @property
+    def depth(self) -> int:
+        """How far what is frozen can be computed once: -1, not at all; 0, the CNN; i, block i.
+
+        Below it nothing depends on chance or on padding.
+        """
+        if not self.is_cnn_frozen or self.padding != "exact" or self.has_adapter:
+            return -1
+        frozen = 0
+        for block in self.blocks if self.resumes else ():
+            if not (self.is_frozen or block in self.frozen_parts):
+                break
+            frozen += 1
+        return 0 if self.frozen_dropout or self.is_masked or self.one_by_one else frozen
+
+    def cnn_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+        """Samples -> frames of the CNN, by its own arithmetic."""
+        raise NotImplementedError
+
+    def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+        """Samples -> frames."""
+        return self.cnn_frames(samples)
+
+    def count_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> frames [batch]."""
+        return self.num_frames(num_samples(speech, lens))
+
+    def mask(self, counts: torch.Tensor, longest: int) -> torch.Tensor:
+        """counts [batch] of frames -> bool [batch, longest], True for what pooling may read."""
+        valid = valid_mask(counts, longest)
+        return torch.ones_like(valid) if self.padding == "as_published" else valid
+
+    def valid_frames(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> bool [batch, frame], True for speech."""
+        return self.mask(self.count_frames(speech, lens), self.num_frames(speech.shape[1]))
+
+    def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> frames [batch, frame, dim] of the last block."""
+        with self._graph():
+            counts = self.cnn_frames(num_samples(speech, lens))
+            return self._above(0, self._cnn(speech, lens), counts)
+
+    @torch.no_grad()
+    def frozen_part(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> stored [batch, frame, dim], frames [batch].
+
+        Stored is the output of block `depth`, or the CNN's where that is 0.
+        """
+        counts = self.count_frames(speech, lens)
+        if self.depth > 0:
+            return self.layers(speech, lens, [self.depth])[0], counts
+        return self._cnn(speech, lens), counts
+
+    def trained_part(self, stored: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """What frozen_part gave -> frames [batch, frame, dim] of the last block, as forward."""
+        with self._graph():
+            return self._above(max(0, self.depth), stored.float(), counts)
+
+    def _graph(self):
+        """Autograd, unless everything is frozen."""
+        return torch.no_grad() if self.is_frozen else contextlib.nullcontext()
+
+    def _cnn(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> the CNN's output [batch, frame, channel]."""
+        raise NotImplementedError
+
+    def _above(self, depth: int, inputs: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """The output of block `depth`, the CNN's for 0 -> frames of the last block.
+
+        inputs [batch, frame, dim], counts [batch] of frames
+        """
+        raise NotImplementedError
+
+    def is_packed(self, inputs: torch.Tensor) -> bool:
+        """Whether a batch on this tensor's device is computed as one row without padding.
+
+        Then cpu_fast_path lets utterances follow each other, [1, frames of all, dim].
+        """
+        return (
+            self.cpu_fast_path
+            and inputs.device.type == "cpu"
+            and not must_not_wait(inputs)
+            and self.padding == "exact"
+            and self.resumes
+            and not (self.one_by_one or self.is_masked)
+            and not self.has_adapter
+        )
+
+    def _in_batch(self, frames: torch.Tensor, counts: torch.Tensor, longest: int) -> torch.Tensor:
+        """What a block gave, [1, frames of all, dim] if packed -> [batch, longest, dim]."""
+        return unpack(frames, counts, longest) if self.is_packed(frames) else frames
+
+    def layers(
+        self, speech: torch.Tensor, lens: torch.Tensor, chosen: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """speech [batch, time], lens [batch] -> layers [1 + block, batch, frame, dim].
+
+        chosen : numbers of the layers to give, in this order; None gives all
+
+        Layer 0 is what the entrance gives (see the family); the last one is what forward returns.
+        LayerDrop is off here: a dropped layer would leave a gap in the stack.
+        """
+        counts, longest = self.count_frames(speech, lens), self.num_frames(speech.shape[1])
+        collected = self._collect(lambda: self.forward(speech, lens), counts, longest)
+        return torch.stack(collected if chosen is None else [collected[i] for i in chosen])
+
+    def trained_layers(
+        self, stored: torch.Tensor, counts: torch.Tensor, chosen: Sequence[int]
+    ) -> torch.Tensor:
+        """What frozen_part gave -> the chosen layers, as `layers`.
+
+        Raises InputError for a layer below the stored one.
+        """
+        depth = self.depth
+        if any(0 <= number < depth for number in chosen):
+            raise InputError(f"layers below block {depth} are cached: set cache to null")
+        run = functools.partial(self.trained_part, stored, counts)
+        collected = self._collect(run, counts, stored.shape[1])
+        if depth > 0:
+            collected = [None] * depth + [stored.float(), *collected]
+        return torch.stack([collected[i] for i in chosen])
+
+    def _collect(self, run: Callable, counts: torch.Tensor, longest: int) -> list[torch.Tensor]:
+        """The layers that a pass computes, [batch, frame, dim] each."""
+        collected = []
+
+        def collect(_: nn.Module, __: tuple, output: torch.Tensor | tuple) -> None:
+            collected.append(self._in_batch(first(output), counts, longest))
+
+        hooks = [part.register_forward_hook(collect) for part in (self.entrance, *self.blocks)]
+        layerdrop, self.layerdrop = self.layerdrop, 0.0
+        try:
+            frames = run()
+        finally:
+            self.layerdrop = layerdrop
+            for hook in hooks:
+                hook.remove()
+        if collected:
+            collected[-1] = frames  # behind the norm on top, if there is one
+        return collected
+
+    def describe(self) -> dict:
+        """The config as plain values: what `source` may be to build this network anew."""
+        config = self.model.config.to_diff_dict() | {"layerdrop": self.layerdrop}
+        dropped = ("transformers_version", "architectures", "dtype", "torch_dtype")
+        return {"model_type": self.model.config.model_type} | {
+            key: value
+            for key, value in config.items()
+            if key not in dropped and not key.startswith("_")
+        }
+
+
+def family_of(source: str | Mapping) -> type[Encoder]:
+    """The class of the encoder that a source describes; InputError for an unknown one."""
+    kind = model_type_of(source)
+    if kind not in FAMILIES:
+        name = "the encoder in the yaml" if isinstance(source, Mapping) else source
+        raise InputError(f"{name} is a {kind}: known encoders are {', '.join(sorted(FAMILIES))}")
+    module, _, name = FAMILIES[kind].partition(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
+
+def unpack(frames: torch.Tensor, counts: torch.Tensor, longest: int) -> torch.Tensor:
+    """[1, frames of all utterances, dim], counts [batch] -> [batch, longest, dim]."""
+    return pad_items(list(frames.split(counts.tolist(), dim=1)), longest)
+
+
+def keep_frozen(part: nn.Module, dropout: bool) -> None:
+    """Eval mode for a frozen part in training; with `dropout`, for its batch statistics only."""
+    for module in part.modules() if dropout else [part]:
+        if not dropout or isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
