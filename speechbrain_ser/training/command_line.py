@@ -122,6 +122,8 @@ def read(path: Path, overrides: Mapping) -> CommentedMap:
         data_folder = str(mini.make(corpus))
     hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
     tree["data_folder"] = data_folder
+    if not isinstance(tree["targets"], Mapping):  # which others refer into
+        raise InputError(f"targets is {tree['targets']!r}: use a mapping, {{emotion: [...]}}")
     return tree
 
 

@@ -63,9 +63,12 @@ def check(settings: Mapping, defaults: Mapping) -> None:
 
 def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
     for key, value in settings.items():
-        if key in ("tag", "value", "phases"):
+        if key in ("tag", "value"):
             continue
         name, default = f"{where}{key}", defaults.get(key)
+        if key == "phases" and not where:
+            _check_phases(value)
+            continue
         if default is None and value is not None and not where and key in OF_THE_RUN:
             raise InputError(
                 f"{name} is put there by the run: name another phase, --{key}_best PATH"
@@ -88,6 +91,13 @@ def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
                 raise InputError(f"{name} is {value!r}: a class is needed, '!new:module.Class'")
         else:
             _check_value(key, name, value, default)
+
+
+def _check_phases(value: Any) -> None:
+    """name: {best: a model, ...} of each."""
+    entries = value.values() if isinstance(value, Mapping) else [None]
+    if not all(isinstance(entry, Mapping) and entry.get("best") for entry in entries):
+        raise InputError(f"phases is {value!r}: each phase's model is named by --NAME_best PATH")
 
 
 def _check_value(key: str, name: str, value: Any, default: Any) -> None:

@@ -23,6 +23,7 @@ FAMILIES = {  # model_type of a config: file and class
     **dict.fromkeys(("unispeech", "unispeech-sat", "sew"), "waveform.WaveformEncoder"),
     **dict.fromkeys(("data2vec-audio", "wav2vec2-conformer"), "waveform.WaveformEncoder"),
     "whisper": "whisper.WhisperEncoder",
+    "wav2vec2-bert": "wav2vec2_bert.Wav2Vec2BertEncoder",
 }
 
 
@@ -64,6 +65,7 @@ class Encoder(nn.Module):
     sample_rate = SAMPLE_RATE
     most_samples: int | None = None  # of a recording; None: any number
     one_by_one = False
+    has_fast_path = True
     is_masked = False
     has_adapter = False
     norm_on_top = True
@@ -97,7 +99,7 @@ class Encoder(nn.Module):
         self.cpu_fast_path = cpu_fast_path
         self.normalised = is_normalised(source)  # what it was pretrained on; None: not known
         self.layerdrop = self.load(source, self.REGULARISERS | regularisers)  # see _drop
-        if cpu_fast_path:
+        if cpu_fast_path and self.has_fast_path:
             fast_path.install(self.model)
         if checkpoint_gradients:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})

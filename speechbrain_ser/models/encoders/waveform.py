@@ -42,19 +42,7 @@ class WaveformEncoder(Encoder):
     }
 
     def load(self, source: str | Mapping, regularisers: Mapping[str, float | None]) -> float:
-        masks = regularisers["time_mask"], regularisers["feature_mask"]
-        self.model = load_model(
-            source,
-            hidden_dropout=regularisers["hidden_dropout"],
-            attention_dropout=regularisers["attention_dropout"],
-            activation_dropout=regularisers["activation_dropout"],
-            feat_proj_dropout=regularisers["projection_dropout"],
-            conformer_conv_dropout=regularisers["hidden_dropout"],
-            layerdrop=regularisers["layerdrop"],
-            apply_spec_augment=None in masks or sum(masks) > 0,
-            mask_time_prob=masks[0],
-            mask_feature_prob=masks[1],
-        )
+        self.model = load_regularised(source, regularisers)
         config = self.model.config
         self.dim = config.hidden_size
         self.one_by_one = self.padding == "exact" and (
@@ -262,3 +250,20 @@ def strided(
     for kernel, stride in zip(kernels, strides, strict=True):
         length = (length - kernel) // stride + 1
     return length
+
+
+def load_regularised(source: str | Mapping, regularisers: Mapping[str, float | None]) -> nn.Module:
+    """The network of a source with WaveformEncoder.REGULARISERS in its config."""
+    masks = regularisers["time_mask"], regularisers["feature_mask"]
+    return load_model(
+        source,
+        hidden_dropout=regularisers["hidden_dropout"],
+        attention_dropout=regularisers["attention_dropout"],
+        activation_dropout=regularisers["activation_dropout"],
+        feat_proj_dropout=regularisers["projection_dropout"],
+        conformer_conv_dropout=regularisers["hidden_dropout"],
+        layerdrop=regularisers["layerdrop"],
+        apply_spec_augment=None in masks or sum(masks) > 0,
+        mask_time_prob=masks[0],
+        mask_feature_prob=masks[1],
+    )
