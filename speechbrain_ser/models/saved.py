@@ -47,6 +47,9 @@ def export(
     (temporary / HYPERPARAMS).write_text(HEADER + hp.dump(hp.bare(tree)))
     (temporary / TRAINED_ON).write_text(json.dumps(known))
     (temporary / RESULTS).write_text(as_json(results))
+    for part in model.modules():
+        if isinstance(part, Encoder):
+            part.merge()
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     try:
         safetensors.torch.save_file(weights, temporary / WEIGHTS)
@@ -68,7 +71,9 @@ def inline_encoders(node, model: nn.Module):
     }
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if key == "source" and hp.tag_of(node).endswith(".Encoder"):
+            if key == "lora" and hp.tag_of(node).endswith(".Encoder"):
+                node[key] = None  # it is merged
+            elif key == "source" and hp.tag_of(node).endswith(".Encoder"):
                 config = configs.get(value if isinstance(value, str) else None)
                 node[key] = config or value
             else:

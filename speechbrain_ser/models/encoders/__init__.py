@@ -15,6 +15,7 @@ from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import fast_path
+from speechbrain_ser.models.encoders import lora as low_rank
 from speechbrain_ser.models.encoders.pretrained import first, is_normalised, model_type_of
 from speechbrain_ser.models.padding import must_not_wait, pad_items, valid_mask
 
@@ -33,7 +34,8 @@ class Encoder(nn.Module):
     An encoder is a CNN, transformer blocks above it, and a norm. With padding "exact" an
     utterance's frames do not depend on its batch-mates. Beside the methods here a family has
 
-    PADDINGS, REGULARISERS : what its padding may be, and its regularisers with their defaults
+    PADDINGS, REGULARISERS, lora_targets : what its padding may be, its regularisers with their
+        defaults, and the linear layers of a block that LoRA adapts by default
     load(source, regularisers) : makes `model`, Hugging Face's network, and gives its LayerDrop
     blocks : its transformer blocks
     cnn, cnn_dim : the modules of the CNN, and the channels that it gives
@@ -55,6 +57,8 @@ class Encoder(nn.Module):
     checkpoint_gradients : compute the blocks anew in the backward pass instead of keeping what
         they made: a third slower, for a fraction of the memory
     cpu_fast_path : on a CPU, utterances of a batch end to end without padding, see fast_path
+    lora : {rank: 8, alpha: 16, targets: [q_proj, v_proj]}, each optional: instead of the blocks'
+        weights products of low rank are trained beside them; in best/ they are merged
     hidden_dropout, attention_dropout, activation_dropout, layerdrop, and more of a family : every
         regulariser, whatever the config says; None is what the config says
 
@@ -66,6 +70,7 @@ class Encoder(nn.Module):
     most_samples: int | None = None  # of a recording; None: any number
     one_by_one = False
     has_fast_path = True
+    lora_targets = ("q_proj", "v_proj")
     is_masked = False
     has_adapter = False
     norm_on_top = True
@@ -83,6 +88,7 @@ class Encoder(nn.Module):
         padding: str = "exact",
         checkpoint_gradients: bool = False,
         cpu_fast_path: bool = True,
+        lora: Mapping | None = None,
         **regularisers: float | None,
     ):
         super().__init__()
@@ -105,6 +111,9 @@ class Encoder(nn.Module):
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         for block in self.blocks:
             block.register_forward_hook(self._drop)
+        if lora is not None:
+            targets = {"targets": self.lora_targets}
+            low_rank.insert(self.blocks, **targets | low_rank.settings_of(lora))
         self.freeze(frozen)
 
     def freeze(self, frozen: str | int) -> None:
@@ -125,7 +134,13 @@ class Encoder(nn.Module):
         self.requires_grad_(True)
         for part in parts:
             part.requires_grad_(False)
+        if low_rank.layers_of(self.model):
+            low_rank.train_alone(self.model)
         self.train(self.training)
+
+    def merge(self) -> None:
+        """Make plain weights of what LoRA added."""
+        low_rank.merge(self.model)
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -32,6 +32,7 @@ class Wav2Vec2BertEncoder(Encoder):
 
     PADDINGS = ("exact",)
     REGULARISERS = WaveformEncoder.REGULARISERS
+    lora_targets = ("linear_q", "linear_v")
     has_fast_path = False  # its attention has a bias by distance
 
     def load(self, source: str | Mapping, regularisers: Mapping[str, float | None]) -> float:

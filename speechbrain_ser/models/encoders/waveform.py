@@ -41,6 +41,11 @@ class WaveformEncoder(Encoder):
         "feature_mask": 0.0,
     }
 
+    @property
+    def lora_targets(self) -> tuple[str, str]:
+        is_conformer = self.model.config.model_type == "wav2vec2-conformer"
+        return ("linear_q", "linear_v") if is_conformer else ("q_proj", "v_proj")
+
     def load(self, source: str | Mapping, regularisers: Mapping[str, float | None]) -> float:
         self.model = load_regularised(source, regularisers)
         config = self.model.config
