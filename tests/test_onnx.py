@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from conftest import TINY, ser
+from test_whisper import SMALL as WHISPER
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.commands import export
@@ -278,3 +279,16 @@ def test_hostile_metadata_is_a_sentence(description, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="hostile.onnx"):
         EmotionRecognizer.from_hparams("hostile.onnx")
     assert not (tmp_path / "it_ran").exists()
+
+
+def test_a_whisper_with_its_spectrogram_in_the_graph(tmp_path):
+    torch.manual_seed(0)
+    encoder = Encoder(WHISPER, frozen="all")
+    model = Classifier(encoder, MeanPooling(16), LinearHead(16, LABELS)).eval()
+    export.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    network = OnnxNetwork(tmp_path / "model.onnx")
+    speech, lens = torch.randn(3, 16_000), torch.tensor([1.0, 0.5, 0.1])
+    with torch.no_grad():
+        wanted = model.head.probs(model(speech, lens))
+    probs = network.probs(network(speech, lens))
+    torch.testing.assert_close(probs, wanted, atol=1e-5, rtol=0)

@@ -37,6 +37,8 @@ BAD = {  # yaml: setting: values
     },
     "IEMOCAP/multitask": {
         "max_epochs": ("null", "{}"),
+        "reader": ("null",),
+        "model": ("null",),
         "dropout": ("1.5", "-0.1", "x"),
         "time_mask": ("1.5",),
         "ctc_reduction": ("none",),

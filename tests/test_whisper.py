@@ -270,6 +270,29 @@ def test_a_recording_beyond_the_positions_is_refused(padding):
         encoder(torch.randn(1, 33_600), torch.ones(1))
 
 
+def test_checkpointed_gradients_are_the_gradients():
+    gradients = []
+    for checkpoints in (False, True):
+        encoder = make(checkpoint_gradients=checkpoints).train()
+        encoder(*batch()).square().mean().backward()
+        gradients.append([p.grad for p in encoder.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("padding", ["exact", "thirty_seconds", "as_published"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_what_stands_in_the_padding_does_not_matter(padding, fast):
+    encoder = make(padding=padding, cpu_fast_path=fast).eval()
+    speech, lens = batch()
+    other = speech.clone()
+    for row, length in zip(other, LENGTHS, strict=True):
+        row[length:] = float("nan")
+    valid = encoder.valid_frames(speech, lens)
+    with torch.no_grad():
+        assert torch.equal(encoder(speech, lens)[valid], encoder(other, lens)[valid])
+
+
 def test_dropout_and_layer_drop_are_alive_in_training_only():
     encoder = make(hidden_dropout=0.3, attention_dropout=0.3, layerdrop=0.5).train()
     speech, lens = batch()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import nn
 from transformers.audio_utils import mel_filter_bank
@@ -73,6 +74,9 @@ class WhisperEncoder(Encoder):
         filters = torch.from_numpy(filters).float().T.contiguous()  # [mel, frequency]
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW, device="cpu"), persistent=False)
+        steps = np.outer(np.arange(1 + WINDOW // 2), np.arange(WINDOW)) * 2 * np.pi / WINDOW
+        waves = torch.from_numpy(np.concatenate([np.cos(steps), np.sin(steps)])).float()
+        self.register_buffer("waves", waves, persistent=False)
         return config.encoder_layerdrop
 
     @property
@@ -105,40 +109,56 @@ class WhisperEncoder(Encoder):
     def most_frames(self) -> int:
         return self.model.config.max_source_positions
 
-    def log_mel(self, speech: torch.Tensor) -> torch.Tensor:
-        """speech [1, time] without padding -> [1, mel, time / 160], as Hugging Face computes it."""
+    def log_mel(self, speech: torch.Tensor, samples: torch.Tensor | None = None) -> torch.Tensor:
+        """speech [batch, time], samples [batch] of each -> [batch, mel, time / 160].
+
+        As Hugging Face's WhisperFeatureExtractor computes it of each item alone: the windows at
+        its end see it mirrored there, and what is FLOOR below its own loudest bin is cut. Columns
+        behind its end are 0. samples None: all of time.
+        """
+        time = speech.shape[1]
+        samples = torch.full_like(speech[:, 0], time).long() if samples is None else samples
+        last = samples.unsqueeze(1) - 1  # [batch, 1]
+        place = torch.arange(-WINDOW // 2, time + WINDOW // 2, device=speech.device).abs()
+        place = torch.where(place > last, 2 * last - place, place).clamp(min=0)
+        valid = valid_mask(samples // HOP, time // HOP).unsqueeze(1)  # [batch, 1, column]
         with torch.autocast(speech.device.type, enabled=False):
-            spectrum = torch.stft(
-                speech.to(self.window.dtype), WINDOW, HOP, window=self.window, return_complex=True
-            )
-            power = spectrum[..., :-1].abs().square()  # [1, frequency, time / 160]
+            mirrored = speech.to(self.window.dtype).gather(1, place)  # [batch, time + 400]
+            power = self._power(mirrored)[..., : time // HOP]  # [batch, frequency, column]
             logs = (self.filters @ power).clamp(min=1e-10).log10()
-            logs = torch.maximum(logs, logs.amax() - FLOOR)
-            return (logs + 4) / 4
+            loudest = torch.where(valid, logs, -10.0).amax(dim=(1, 2), keepdim=True)
+            return (torch.maximum(logs, loudest - FLOOR) + 4) / 4 * valid
+
+    def _power(self, speech: torch.Tensor) -> torch.Tensor:
+        """speech [batch, time] -> power spectra of its windows [batch, frequency, column]."""
+        if torch.compiler.is_compiling():  # a graph has no complex numbers
+            waves = self.waves * self.window  # [2 frequency, 400]
+            parts = nn.functional.conv1d(speech.unsqueeze(1), waves.unsqueeze(1), stride=HOP)
+            return parts.square().unflatten(1, (2, -1)).sum(dim=1)
+        spectrum = torch.stft(
+            speech, WINDOW, HOP, window=self.window, center=False, return_complex=True
+        )
+        return spectrum.abs().square()
 
     def _cnn(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        samples = num_samples(speech, lens)
-        items = trim(speech, samples)
-        longest = max(item.shape[1] for item in items)
-        if longest > self.most_samples:
+        samples, time = num_samples(speech, lens), speech.shape[1]
+        if not torch.compiler.is_compiling() and time > self.most_samples:
             most = self.most_samples / SAMPLE_RATE
             raise InputError(
-                f"a recording of {longest / SAMPLE_RATE:.1f} s is longer than the {most:g} s that "
+                f"a recording of {time / SAMPLE_RATE:.1f} s is longer than the {most:g} s that "
                 f"this Whisper reads: train with --reader '{{max_seconds: {most:g}}}', classify it "
                 "with ser classify --long"
             )
         if self.padding != "exact":
-            items = [nn.functional.pad(x, (0, self.most_samples - x.shape[1])) for x in items]
-            return self._convolved(torch.cat([self.log_mel(item) for item in items]))
-        mels = [self.log_mel(item) for item in items]
-        total = self.cnn_frames(speech.shape[1])
+            speech = torch.where(valid_mask(samples, time), speech, 0.0)
+            return self._convolved(
+                self.log_mel(nn.functional.pad(speech, (0, self.most_samples - time)))
+            )
         if self.is_packed(speech):
-            return pad_items([self._convolved(mel) for mel in mels], total)
-        time = speech.shape[1] // HOP
-        mel = torch.cat([nn.functional.pad(mel, (0, time - mel.shape[2])) for mel in mels])
-        return self._convolved(mel, samples // HOP) * valid_mask(
-            self.cnn_frames(samples), total
-        ).unsqueeze(2)
+            items = [self._convolved(self.log_mel(item)) for item in trim(speech, samples)]
+            return pad_items(items, self.cnn_frames(time))
+        frames = self._convolved(self.log_mel(speech, samples), samples // HOP)
+        return frames * valid_mask(self.cnn_frames(samples), frames.shape[1]).unsqueeze(2)
 
     def _convolved(self, mel: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
         """mel [batch, mel, time], counts [batch] of its valid columns -> [batch, frame, dim]."""
