@@ -15,6 +15,7 @@ from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.training import cache
 
 BLOCKS = (
+    "data2vec-audio",
     "wav2vec2-group",
     "wav2vec2-layer",
     "hubert-group",

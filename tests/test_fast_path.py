@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_encoder import CONFIGS, close, make, padded
+from test_encoder import CLOSE, CONFIGS, close, make, padded
 from torch import nn
 from torch.autograd import gradcheck
 from torch.autograd.graph import saved_tensors_hooks
@@ -18,7 +18,7 @@ from speechbrain_ser.models.encoders.waveform import RESUMED
 
 LENGTHS = (8000, 5001, 3200)  # samples: 24, 15 and 9 frames
 LAYERED = [f"{name}-{norm}" for name in ("wav2vec2", "hubert") for norm in ("group", "layer")]
-EVERY = [*LAYERED, "unispeech", "unispeech-sat"]
+EVERY = [*LAYERED, "unispeech", "unispeech-sat", "data2vec-audio"]
 DROPPED = {"hidden_dropout": 0.3, "attention_dropout": 0.3, "activation_dropout": 0.3}
 
 
@@ -182,7 +182,7 @@ def test_an_encoder_is_the_padded_one(name, frozen):
         frames = encoder(speech, lens)
         if frozen != "all":
             (frames[valid] @ weight).sin().sum().backward()
-    close(fast(speech, lens)[valid], slow(speech, lens)[valid])
+    close(fast(speech, lens)[valid], slow(speech, lens)[valid], CLOSE.get(name, 1e-5))
     gradients = [{k: p.grad for k, p in x.named_parameters()} for x in (fast, slow)]
     for key, gradient in gradients[0].items():
         assert (gradient is None) == (gradients[1][key] is None), key
@@ -192,9 +192,10 @@ def test_an_encoder_is_the_padded_one(name, frozen):
     with torch.no_grad():
         if fast.depth >= 0:
             stored = [encoder.frozen_part(speech, lens) for encoder in (fast, slow)]
-            close(stored[0][0][valid], stored[1][0][valid])
+            close(stored[0][0][valid], stored[1][0][valid], CLOSE.get(name, 1e-5))
             close(fast.trained_part(*stored[0])[valid], fast(speech, lens)[valid])
-        close(fast.layers(speech, lens)[:, valid], slow.layers(speech, lens)[:, valid])
+        layers = [encoder.layers(speech, lens)[:, valid] for encoder in (fast, slow)]
+        close(*layers, CLOSE.get(name, 1e-5))
 
 
 def test_every_architecture_of_the_path_is_tested():

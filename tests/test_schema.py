@@ -39,6 +39,7 @@ BAD = {  # yaml: setting: values
         "max_epochs": ("null", "{}"),
         "reader": ("null",),
         "model": ("null",),
+        "opt_class": ("null",),
         "dropout": ("1.5", "-0.1", "x"),
         "time_mask": ("1.5",),
         "ctc_reduction": ("none",),

@@ -48,7 +48,6 @@ CHOICES = {
 }
 NULL = ("max_seconds", "expected", "expected_speakers", "time_mask", "layerdrop")
 MEASURES = re.compile(r"(WA|UA|F1)(_[a-z]+)?|WER|loss|last")  # by which an epoch is chosen
-NEEDED = ("reader", "model", "opt_class", "schedule", "batches")  # a class, never null
 OBJECTS = ("augment", "contrastive", "logger")  # a class, or null
 OF_THE_RUN = ("emotion", "speaker", "pretrained", "trained")  # put there by an earlier phase
 MIXED = ("frozen", "encoder", "layers", "corpus", "split", "network", "source")
@@ -88,7 +87,7 @@ def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
                 raise InputError(f"{name} is a mapping: {_wanted(key, default)}")
             _check_mapping(value, default if isinstance(default, Mapping) else {}, f"{name}.")
         elif isinstance(default, Mapping) and "tag" in default and key not in MIXED:
-            if value is not None or key in NEEDED:  # null: without it
+            if value is not None or not where and key not in OBJECTS:  # null: without it
                 raise InputError(f"{name} is {value!r}: a class is needed, '!new:module.Class'")
         else:
             _check_value(key, name, value, default)

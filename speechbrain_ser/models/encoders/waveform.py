@@ -13,9 +13,10 @@ from speechbrain_ser.models.encoders.pretrained import first, load_model
 from speechbrain_ser.models.padding import ValidGroupNorm, may_be_padded, pad_items, valid_mask
 
 # their only dependence on padding is what WaveformEncoder handles; others are run one by one
-BATCHED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+BATCHED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
 MASKS_PADDING = ("hubert", "sew", "sew-d")  # their SpecAugment does not ask what is padding
-RESUMED = ("wav2vec2", "hubert", "unispeech", "unispeech-sat")  # a block needs its input alone
+# a block needs its input alone
+RESUMED = ("wav2vec2", "hubert", "unispeech", "unispeech-sat", "data2vec-audio")
 
 
 class WaveformEncoder(Encoder):
@@ -56,6 +57,9 @@ class WaveformEncoder(Encoder):
         if getattr(config, "feat_extract_norm", "layer") == "group":
             lowest = self.model.feature_extractor.conv_layers[0]
             lowest.layer_norm = ValidGroupNorm(lowest.layer_norm)
+        self.valid: torch.Tensor | None = None  # [batch, frame] of a padded batch, while it runs
+        for layer in getattr(self.model.encoder.pos_conv_embed, "layers", []):  # data2vec's five
+            layer.register_forward_pre_hook(self._without_padding)
         # Hugging Face's own LayerDrop would drop frozen blocks too
         layerdrop = getattr(config, "layerdrop", 0.0)
         config.layerdrop = 0.0
@@ -197,8 +201,17 @@ class WaveformEncoder(Encoder):
             hidden = model.feature_dropout(hidden)
         within = None if model.config.model_type in MASKS_PADDING else valid
         hidden = model._mask_hidden_states(hidden, attention_mask=within)
-        frames = model.encoder(hidden, attention_mask=valid).last_hidden_state
+        self.valid = valid
+        try:
+            frames = model.encoder(hidden, attention_mask=valid).last_hidden_state
+        finally:
+            self.valid = None
         return model.adapter(frames) if self.has_adapter else frames
+
+    def _without_padding(self, layer: nn.Module, inputs: tuple):
+        """Zeros behind an utterance's end for each positional convolution, as if alone."""
+        if self.valid is not None:
+            return (inputs[0] * self.valid.unsqueeze(1),)  # [batch, dim, frame]
 
     def _above_packed(self, depth: int, inputs: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """As _above -> [1, frames of all utterances, dim]."""
