@@ -187,7 +187,15 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
         ),
         (
             ["inference", "--small", "--recordings", "3", "--batch_sizes", "3"],
-            ["SpeechBrain's loop", "classify_files, batch 3", "annotate.py, one part"],
+            ["SpeechBrain's loop", "classify_files, batch 3", "ser annotate, one part"],
+        ),
+        (
+            ["whisper", "--small", "--recordings", "2"],
+            [
+                "Hugging Face, padded to 30 s",
+                "Encoder, padding: thirty_seconds",
+                "Encoder, padding: exact",
+            ],
         ),
         (
             ["training", "--small", "--recordings", "6", "--batch_size", "3", "--batches", "1"],

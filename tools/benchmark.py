@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 
-from benchmarks import inference, latency, memory, probe, training
+from benchmarks import inference, latency, memory, probe, training, whisper
 
 from speechbrain_ser.errors import program
 
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "latency": latency,
     "inference": inference,
     "probe": probe,
+    "whisper": whisper,
 }
 QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "training": "--small --recordings 120",
@@ -29,6 +30,7 @@ QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "latency": "--small --quick",
     "inference": "--small --recordings 12",
     "probe": "--small --recordings 12",
+    "whisper": "--small --recordings 12",
 }
 
 

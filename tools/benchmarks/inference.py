@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
         annotator = annotation.Annotator(
             str(folder / "best"), str(folder / "parts"), None, options.readers, str(device)
         )
-        seconds["annotate.py, one part"] = timed(lambda: annotator({"item": 0}))
+        seconds["ser annotate, one part"] = timed(lambda: annotator({"item": 0}))
     print(common.machine(device))
     encoder_shape = common.shape(options)
     print(
@@ -129,5 +129,5 @@ def add_options(command: argparse.ArgumentParser) -> None:
     common.common(command)
     command.add_argument("--recordings", type=int, default=48)
     command.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4, 8])
-    command.add_argument("--readers", type=int, default=2, help="annotate.py's")
+    command.add_argument("--readers", type=int, default=2, help="ser annotate's")
     command.add_argument("--onnx", action="store_true", help="on the CPU, half a minute more")
