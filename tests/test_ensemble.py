@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import RECIPES, TINY, run, script_module, tiny
 from sklearn.metrics import classification_report
+from test_whisper import SMALL as WHISPER
 from torch import nn
 
 from speechbrain_ser import EmotionRecognizer
@@ -245,8 +246,9 @@ def test_gradients_do_not_depend_on_checkpointing():
 def members(tmp_path_factory):
     """Three small members of different kinds on the mini RAVDESS, one of another recipe."""
     results = tmp_path_factory.mktemp("members")
-    for name, layers in (("_a", 1), ("_b", 2)):
-        encoder = str(TINY | {"num_hidden_layers": layers, "model_type": "hubert"})
+    whisper = results / "whisper.json"
+    whisper.write_text(json.dumps(WHISPER | {"max_source_positions": 1000}))
+    for name, encoder in (("_a", str(TINY | {"model_type": "hubert"})), ("_b", str(whisper))):
         run(MEMBER, [*tiny(MEMBER, results), "--variant", name, "--encoder", encoder])
     emotion = RECIPES / "IEMOCAP/hparams/emotion.yaml"
     corpus = (

@@ -1,0 +1,86 @@
+"""What every family of encoders owes: real recordings alone as in a batch, and company."""
+
+import json
+import os
+
+import pytest
+import torch
+from conftest import RECIPES, run, tiny
+from test_lora import FAMILIES, make
+from test_whisper import padded, recordings
+
+from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoders import FAMILIES as MODEL_TYPES
+from speechbrain_ser.models.encoders import Encoder
+
+real = pytest.mark.skipif("SER_RAVDESS" not in os.environ, reason="SER_RAVDESS names no folder")
+ONE_SECOND = 16_000
+
+
+def test_every_known_family_is_tried():
+    tried = {config["model_type"] for config in FAMILIES.values()}
+    assert tried == {*MODEL_TYPES} - {"sew"}  # which has its own test of padding
+
+
+def test_an_unknown_family_is_a_sentence_that_names_the_known_ones():
+    with pytest.raises(InputError, match="is a bert: known encoders are data2vec-audio, hubert, s"):
+        Encoder({"model_type": "bert"})
+
+
+@real
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_real_recordings_alone_and_in_a_batch(name, fast):
+    """Of very different lengths; frames, and gradients as the sum of each one's own."""
+    items = [item[: 2 * ONE_SECOND] for item in recordings(2)]
+    items += [items[0][ONE_SECOND // 2 : ONE_SECOND], items[1][: 7 * ONE_SECOND // 10]]
+    speech, lens = padded(items)
+    torch.manual_seed(0)
+    weight = torch.randn(16)
+    found = []
+    for batches in ([(speech, lens)], [(item.unsqueeze(0), torch.ones(1)) for item in items]):
+        encoder = make(name, frozen="none", cpu_fast_path=fast).train()
+        frames = []
+        for batch in batches:
+            made, valid = encoder(*batch), encoder.valid_frames(*batch)
+            frames += [row[own] for row, own in zip(made, valid, strict=True)]
+        sum((row @ weight).sin().mean() for row in frames).backward()
+        named = encoder.named_parameters()
+        found.append((frames, {n: p.grad for n, p in named if p.grad is not None}))
+    (batch, of_batch), (alone, of_alone) = found
+    for one, other in zip(batch, alone, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()), rtol=1e-5)
+    assert set(of_batch) == set(of_alone)
+    for key, gradient in of_alone.items():
+        close = 2e-4 * max(1e-3, float(gradient.abs().max()))
+        torch.testing.assert_close(of_batch[key], gradient, atol=close, rtol=1e-3, msg=key)
+
+
+@pytest.fixture(scope="module")
+def whisper_file(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("whisper") / "config.json"
+    path.write_text(json.dumps(FAMILIES["whisper"] | {"max_source_positions": 1000}))
+    return str(path)
+
+
+def test_a_whisper_is_fused_with_another_speaker_network(runs, whisper_file, tmp_path):
+    emotion, fusion = (RECIPES / f"IEMOCAP/hparams/{name}.yaml" for name in ("emotion", "fusion"))
+    short = ["--max_epochs", "1"]
+    run(emotion, tiny(emotion, tmp_path, "--encoder", whisper_file, *short))
+    speaker = ["--speaker_best", f"{runs}/speaker/fold1/1000/best"]
+    run(fusion, tiny(fusion, tmp_path, *speaker, *short))
+    recognizer = EmotionRecognizer.from_hparams(tmp_path / "fusion/fold1/1000/best")
+    kinds = {type(m).__name__ for m in recognizer.mods.model.modules() if isinstance(m, Encoder)}
+    assert kinds == {"WaveformEncoder", "WhisperEncoder"}
+
+
+def test_a_whisper_with_a_cache_is_the_whisper_without(whisper_file, tmp_path):
+    yaml = RECIPES / "IEMOCAP/hparams/emotion.yaml"
+    logs = []
+    for name, cache in (("a", "null"), ("b", "float32")):
+        words = ["--encoder", whisper_file, "--cache", cache, "--frozen", "1", "--max_epochs", "1"]
+        run(yaml, tiny(yaml, tmp_path / name, *words))
+        (log,) = (tmp_path / name).glob("emotion*/fold1/1000/train_log.txt")
+        logs.append([float(part.split(": ")[-1]) for part in log.read_text().split(",")[1:4]])
+    assert logs[0] == pytest.approx(logs[1], rel=1e-4)
