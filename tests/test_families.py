@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,3 +86,47 @@ def test_a_whisper_with_a_cache_is_the_whisper_without(whisper_file, tmp_path):
         (log,) = (tmp_path / name).glob("emotion*/fold1/1000/train_log.txt")
         logs.append([float(part.split(": ")[-1]) for part in log.read_text().split(",")[1:4]])
     assert logs[0] == pytest.approx(logs[1], rel=1e-4)
+
+
+IN_ORDER = {  # method: what a Whisper needs there; each after the phases that it starts from
+    "VoxCeleb1/speaker": [],
+    "IEMOCAP/emotion": [],
+    "IEMOCAP/fusion": [],
+    "IEMOCAP/asr_gender": ["--time_mask", "0"],
+    "IEMOCAP/two_stage": ["--frozen", "1"],
+    "IEMOCAP/multitask": ["--time_mask", "0"],
+    "IEMOCAP/supcon": [],
+    "IEMOCAP/knn": [],
+    "IEMOCAP/probe": [],
+    "IEMOCAP/probe_egemaps": [],
+    "RAVDESS/probe": [],
+    "RAVDESS/probe_egemaps": [],
+    "RAVDESS/member": [],
+}
+
+
+@pytest.fixture(scope="module", params=["whisper", "wav2vec2-bert"])
+def results(request, tmp_path_factory) -> Path:
+    """Every method with an encoder of a few thousand weights, one epoch on the mini corpora."""
+    folder = tmp_path_factory.mktemp(request.param)
+    config = folder / "config.json"
+    config.write_text(json.dumps(FAMILIES[request.param] | {"max_source_positions": 1000}))
+    for name, needed in IN_ORDER.items():
+        yaml = yaml_of(name)
+        words = ["--max_epochs", "1", *needed]
+        if re.search("^encoder:", yaml.read_text(), flags=re.MULTILINE):
+            words += ["--encoder", str(config)]
+        run(yaml, tiny(yaml, folder / name.split("/")[0].replace("VoxCeleb1", "IEMOCAP"), *words))
+    return folder
+
+
+def yaml_of(name: str) -> Path:
+    return (RECIPES / name.replace("/", "/hparams/")).with_suffix(".yaml")
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_every_method_trains_it(name, results):
+    experiment = re.search(r"^experiment: (\w+)", yaml_of(name).read_text(), flags=re.MULTILINE)[1]
+    (best,) = results.glob(f"*/{experiment}/fold1/*/best")
+    kind = re.search(r"model_type: ([\w-]+)", (best / "hyperparams.yaml").read_text())[1]
+    assert results.name.startswith(kind)

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from conftest import RECIPES, run, tiny
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from speechbrain_ser.errors import InputError
@@ -121,12 +120,3 @@ def test_describe_builds_the_same_network_anew_and_a_stranger_s_is_allowed():
 def test_what_it_does_not_read_is_refused(config, settings, sentence):
     with pytest.raises(InputError, match=sentence):
         make(SMALL | config, **settings)
-
-
-def test_methods_train_it(tmp_path):
-    config = tmp_path / "bert.json"
-    config.write_text(json.dumps(SMALL))
-    for name in ("IEMOCAP/hparams/emotion", "IEMOCAP/hparams/asr_gender", "RAVDESS/hparams/probe"):
-        yaml = RECIPES / f"{name}.yaml"
-        run(yaml, tiny(yaml, tmp_path, "--encoder", str(config), "--max_epochs", "1"))
-    assert len(list(tmp_path.glob("*/fold1/*/best"))) == 3
