@@ -1,5 +1,6 @@
 """Recipes run in the test process, with a network of a few thousand weights."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -12,6 +13,7 @@ from benchmarks.common import TINY
 
 from speechbrain_ser import __main__
 from speechbrain_ser.campaign import plan
+from speechbrain_ser.results import plots
 from speechbrain_ser.training import experiment
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,15 @@ def run(yaml: Path, arguments: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "prepare", lambda *call: thinned(prepare(*call)))
         experiment.run_once(plan.brain_of(script), script, arguments)
+
+
+@contextlib.contextmanager
+def no_figures():
+    """Runs in it draw nothing, which would be a third of their time; other tests look at figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        for figure in ("confusion_matrix", "training_curves"):
+            patch.setattr(plots, figure, lambda *_, **__: None)
+        yield
 
 
 def thinned(manifest: dict[str, dict]) -> dict[str, dict]:

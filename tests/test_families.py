@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RECIPES, run, tiny
+from conftest import RECIPES, no_figures, run, tiny
 from test_lora import FAMILIES, make
 from test_whisper import padded, recordings
 
@@ -116,7 +116,11 @@ def results(request, tmp_path_factory) -> Path:
         words = ["--max_epochs", "1", *needed]
         if re.search("^encoder:", yaml.read_text(), flags=re.MULTILINE):
             words += ["--encoder", str(config)]
-        run(yaml, tiny(yaml, folder / name.split("/")[0].replace("VoxCeleb1", "IEMOCAP"), *words))
+        with no_figures():
+            run(
+                yaml,
+                tiny(yaml, folder / name.split("/")[0].replace("VoxCeleb1", "IEMOCAP"), *words),
+            )
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import speechbrain as sb
 import torch
-from conftest import RECIPES, ROOT, TINY, run, tiny
+from conftest import RECIPES, ROOT, TINY, no_figures, run, tiny
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.campaign.rows import name_of
@@ -22,7 +22,6 @@ from speechbrain_ser.models import saved
 from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.heads import CosineHead, LinearHead
 from speechbrain_ser.models.losses import ArcFace
-from speechbrain_ser.results import plots
 from speechbrain_ser.training import command_line, phases
 
 FILES = sorted(RECIPES.glob("*/RESULTS.csv"))
@@ -90,13 +89,8 @@ def row_with_best(best: str) -> dict:
 
 @pytest.fixture(autouse=True, scope="module")
 def corpora_named():
-    """With a corpus named, settings are the paper's own; nothing is read from it here.
-
-    Figures, which other tests look at, are not drawn: they would take a third of the time.
-    """
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for figure in ("confusion_matrix", "training_curves"):
-            monkeypatch.setattr(plots, figure, lambda *_, **__: None)
+    """With a corpus named, settings are the paper's own; nothing is read from it here."""
+    with no_figures(), pytest.MonkeyPatch.context() as monkeypatch:
         for corpus in ("IEMOCAP", "RAVDESS", "VOXCELEB1"):
             monkeypatch.setenv(f"SER_{corpus}", f"/corpora/{corpus}")
         yield
