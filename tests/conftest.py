@@ -58,7 +58,7 @@ def run(yaml: Path, arguments: list[str]) -> None:
 
 @contextlib.contextmanager
 def no_figures():
-    """Runs in it draw nothing, which would be a third of their time; other tests look at figures."""
+    """Runs in it draw nothing, a third of their time; other tests look at figures."""
     with pytest.MonkeyPatch.context() as patch:
         for figure in ("confusion_matrix", "training_curves"):
             patch.setattr(plots, figure, lambda *_, **__: None)
