@@ -249,7 +249,7 @@ def test_timed_batches_are_spaced_by_length():
 
 def test_memory_knows_the_published_networks(capsys):
     options = benchmark.parser().parse_args(["memory", "--small"])
-    name, batch, seconds, precision, _, peak = memory.step("two_stage", options)
+    name, batch, seconds, precision, *_, peak = memory.step("two_stage", options)
     assert (name, batch, seconds, precision) == ("two_stage", "16", "20.0", "fp32")
     assert 0.2 < float(peak) < 30
     shapes = {name: memory.settings(name, small=False) for name in memory.NAMES}
@@ -257,6 +257,8 @@ def test_memory_knows_the_published_networks(capsys):
     assert shapes["member"]["dim"] == 1024 and shapes["supcon"]["batch_size"] == 12
     assert shapes["hubert_xlarge"]["dim"] == 1280
     assert shapes["hubert_xlarge"]["checkpoint_gradients"] is True
+    encoder = memory.settings("whisper_large", small=False, lora=8)["model"]["encoder"]
+    assert (encoder["source"]["d_model"], encoder["lora"]["rank"]) == (1280, 8)
 
 
 def test_all_runs_every_benchmark(monkeypatch, capsys):

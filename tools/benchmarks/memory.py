@@ -32,25 +32,35 @@ XLARGE = LARGE | {  # hubert-xlarge-ls960-ft, as Gavali & Verma's rows run it
     "num_hidden_layers": 48,
     "intermediate_size": 5120,
 }
-SHAPES = {"member": LARGE, "hubert_xlarge": XLARGE}
+WHISPER = {  # whisper-large-v3
+    "model_type": "whisper",
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "encoder_attention_heads": 20,
+    "encoder_ffn_dim": 5120,
+    "num_mel_bins": 128,
+}
+SHAPES = {"member": LARGE, "hubert_xlarge": XLARGE, "whisper_large": WHISPER}
+FRUGAL = ("hubert_xlarge", "whisper_large")  # bf16, with gradients of checkpointed blocks
 LONGEST = 5.3  # seconds, of RAVDESS
 PHASES = {"fusion": ("speaker", "emotion"), "two_stage": ("asr_gender",)}
-FOLDERS = {"speaker": "VoxCeleb1", "member": "RAVDESS", "hubert_xlarge": "RAVDESS"}
+FOLDERS = {"speaker": "VoxCeleb1"} | dict.fromkeys(SHAPES, "RAVDESS")
 NAMES = ("speaker", "emotion", "fusion", "asr_gender", "two_stage", "multitask", "supcon")
-NAMES += ("member", "hubert_xlarge")
+NAMES += tuple(SHAPES)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print a row per recipe."""
     device = common.device_of(options)
-    rows = [["recipe", "batch", "longest, s", "precision", "parameters, million", "peak, GB"]]
+    rows = [["recipe", "batch", "longest, s", "precision", "parameters, million"]]
+    rows[0] += ["trained", "peak, GB"]
     for name in options.recipes:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             try:
                 rows.append(pool.submit(step, name, options).result())
             except (BrokenProcessPool, torch.OutOfMemoryError):
-                rows.append([name, "", "", "", "", "more than there is"])
+                rows.append([name, "", "", "", "", "", "more than there is"])
     print(common.machine(device))
     print("Random weights, Adam; one step.\n")
     common.print_table(rows)
@@ -59,8 +69,8 @@ def run(options: argparse.Namespace) -> None:
 def step(name: str, options: argparse.Namespace) -> list[str]:
     """A row of the table: what a step of one recipe takes."""
     device = common.device_of(options)
-    tree = settings(name, options.small)
-    precision = "bf16" if name == "hubert_xlarge" else options.precision
+    tree = settings(name, options.small, options.lora)
+    precision = "bf16" if name in FRUGAL else options.precision
     model = hp.build({"model": tree["model"]})["model"].to(device).train()
     views = 1 if tree["augment"] is None else 2
     batch, seconds = views * tree["batch_size"], tree["reader"].get("max_seconds") or LONGEST
@@ -77,8 +87,9 @@ def step(name: str, options: argparse.Namespace) -> list[str]:
         peak = torch.cuda.max_memory_allocated(device)
     else:
         peak = peak_of_process()
-    count = sum(p.numel() for p in model.parameters()) / 1e6
-    return [name, f"{batch}", f"{seconds:.1f}", precision, f"{count:.1f}", f"{peak / 1e9:.1f}"]
+    counts = (sum(p.numel() for p in some) / 1e6 for some in (model.parameters(), trained))
+    sizes = [f"{count:.1f}" for count in (*counts, peak / 1e9)]
+    return [name, f"{batch}", f"{seconds:.1f}", precision, *sizes]
 
 
 def peak_of_process() -> int:
@@ -91,14 +102,14 @@ def peak_of_process() -> int:
     return 1024 * int(line.split()[1])
 
 
-def settings(name: str, small: bool) -> dict:
+def settings(name: str, small: bool, lora: int = 0) -> dict:
     """A recipe's settings, its encoder a shape, its earlier phases' networks new ones."""
     recipe = "member" if name in SHAPES else name
     path = RECIPES / FOLDERS.get(name, "IEMOCAP") / "hparams" / f"{recipe}.yaml"
     tree = hp.read(path)
     shape = common.SMALL if small else SHAPES.get(name, common.BASE)
-    given = {"checkpoint_gradients": name == "hubert_xlarge"}
-    given |= {"encoder": shape, "dim": shape.get("hidden_size", 768)}
+    given = {"checkpoint_gradients": name in FRUGAL, "encoder": shape}
+    given["dim"] = shape.get("hidden_size") or shape.get("d_model", 768)
     given["targets"] = {"speaker": [f"{n}" for n in range(1251)]}  # VoxCeleb1's
     given |= {phase: settings(phase, small)["model"] for phase in PHASES.get(name, ())}
     if name == "two_stage":
@@ -109,6 +120,8 @@ def settings(name: str, small: bool) -> dict:
     if "speaker" not in tree["targets"]:
         known.pop("targets")
     hp.override(tree, known)
+    if lora and name in SHAPES:
+        hp.override(tree, {"model": {"encoder": {"lora": {"rank": lora}}}})
     return hp.resolve(tree, path)
 
 
@@ -116,3 +129,4 @@ def add_options(command: argparse.ArgumentParser) -> None:
     common.common(command)
     command.add_argument("--recipes", nargs="+", default=NAMES, choices=NAMES, metavar="NAME")
     command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    command.add_argument("--lora", type=int, default=0, metavar="RANK", help="of single encoders")

@@ -117,7 +117,8 @@ class WhisperEncoder(Encoder):
         behind its end are 0. samples None: all of time.
         """
         time = speech.shape[1]
-        samples = torch.full_like(speech[:, 0], time).long() if samples is None else samples
+        if samples is None:
+            samples = torch.full((len(speech),), time, device=speech.device)
         last = samples.unsqueeze(1) - 1  # [batch, 1]
         place = torch.arange(-WINDOW // 2, time + WINDOW // 2, device=speech.device).abs()
         place = torch.where(place > last, 2 * last - place, place).clamp(min=0)
