@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from conftest import RECIPES, no_figures, run, tiny
@@ -14,7 +15,7 @@ from test_whisper import padded, recordings
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import FAMILIES as MODEL_TYPES
-from speechbrain_ser.models.encoders import Encoder
+from speechbrain_ser.models.encoders import Encoder, pretrained
 
 real = pytest.mark.skipif("SER_RAVDESS" not in os.environ, reason="SER_RAVDESS names no folder")
 ONE_SECOND = 16_000
@@ -28,6 +29,12 @@ def test_every_known_family_is_tried():
 def test_an_unknown_family_is_a_sentence_that_names_the_known_ones():
     with pytest.raises(InputError, match="is a bert: known encoders are data2vec-audio, hubert, s"):
         Encoder({"model_type": "bert"})
+
+
+def test_what_a_cached_encoder_lacks_is_not_asked_of_the_hub(monkeypatch):
+    """Offline, with the weights in the Hub's cache and no preprocessor_config.json."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert pretrained.is_normalised("nobody/nothing") is None
 
 
 @real

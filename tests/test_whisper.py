@@ -252,6 +252,7 @@ def test_of_a_checkpoint_the_encoder_alone_is_read(tmp_path):
         ({"padding": "none"}, "padding is 'none': use exact or thirty_seconds or as_published"),
         ({"time_mask": 0.05}, "WhisperEncoder has no time_mask: set time_mask to null"),
         ({"projection_dropout": 0.1}, "WhisperEncoder has no projection_dropout"),
+        ({"hiden_dropout": 0}, "WhisperEncoder has no hiden_dropout"),
         ({"frozen": 4}, "use none, cnn, all, or 0 to 3 blocks"),
     ],
 )

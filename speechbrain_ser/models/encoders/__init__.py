@@ -26,6 +26,10 @@ FAMILIES = {  # model_type of a config: file and class
     "whisper": "whisper.WhisperEncoder",
     "wav2vec2-bert": "wav2vec2_bert.Wav2Vec2BertEncoder",
 }
+REGULARISERS = (  # of some family; those that another lacks may be null or 0 there
+    *("hidden_dropout", "attention_dropout", "activation_dropout", "projection_dropout"),
+    *("layerdrop", "time_mask", "feature_mask"),
+)
 
 
 class Encoder(nn.Module):
@@ -94,7 +98,12 @@ class Encoder(nn.Module):
         super().__init__()
         if padding not in self.PADDINGS:
             raise InputError(f"padding is {padding!r}: use {' or '.join(self.PADDINGS)}")
-        if absent := [n for n, v in regularisers.items() if v and n not in self.REGULARISERS]:
+        absent = [
+            name
+            for name, value in regularisers.items()
+            if name not in self.REGULARISERS and (value or name not in REGULARISERS)
+        ]
+        if absent:
             raise InputError(
                 f"{type(self).__name__} has no {absent[0]}: set {absent[0]} to null, or use some "
                 f"of {', '.join(self.REGULARISERS)}"

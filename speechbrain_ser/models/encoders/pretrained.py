@@ -39,8 +39,12 @@ def is_normalised(source: str | Mapping) -> bool | None:
     if isinstance(source, Mapping) or source.endswith(".json"):
         return None
     with _in_a_sentence(source):
-        name = "preprocessor_config.json"
-        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        path = cached_file(
+            source,
+            "preprocessor_config.json",
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
         extractor = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
         wave = extractor.get("feature_extractor_type", "").startswith("Wav2Vec2")
         return bool(extractor.get("do_normalize", wave)) if extractor else None
