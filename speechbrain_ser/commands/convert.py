@@ -108,7 +108,7 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
             "reader": hp.new("speechbrain_ser.data.audio.SpeechReader", normalise=normalise),
             "model": hp.new(
                 f"{models}.classifier.Classifier",
-                encoder=hp.new(f"{models}.encoder.Encoder", source=temporary, frozen="all"),
+                encoder=hp.new(f"{models}.encoders.Encoder", source=temporary, frozen="all"),
                 pooling=hp.new(f"{models}.pooling.{pooling}", dim=dim),
                 head=hp.new(f"{models}.heads.LinearHead", dim=dim, labels=labels),
             ),
