@@ -16,6 +16,7 @@ from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import FAMILIES as MODEL_TYPES
 from speechbrain_ser.models.encoders import Encoder, pretrained
+from speechbrain_ser.models.encoders.pretrained import first
 
 real = pytest.mark.skipif("SER_RAVDESS" not in os.environ, reason="SER_RAVDESS names no folder")
 ONE_SECOND = 16_000
@@ -23,7 +24,7 @@ ONE_SECOND = 16_000
 
 def test_every_known_family_is_tried():
     tried = {config["model_type"] for config in FAMILIES.values()}
-    assert tried == {*MODEL_TYPES} - {"sew"}  # which has its own test of padding
+    assert tried == {*MODEL_TYPES}
 
 
 def test_an_unknown_family_is_a_sentence_that_names_the_known_ones():
@@ -35,6 +36,22 @@ def test_what_a_cached_encoder_lacks_is_not_asked_of_the_hub(monkeypatch):
     """Offline, with the weights in the Hub's cache and no preprocessor_config.json."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert pretrained.is_normalised("nobody/nothing") is None
+
+
+def test_sew_s_layers_are_of_one_length():
+    """Its blocks see two frames as one: theirs stand for two, and zeros for an odd last one."""
+    encoder = make("sew", frozen="all").eval()
+    blocks = []
+    encoder.blocks[1].register_forward_hook(lambda *call: blocks.append(first(call[-1])))
+    speech, lens = torch.randn(2, 5001), torch.tensor([1.0, 0.6])  # 15 and 9 frames
+    layers = encoder.layers(speech, lens)
+    assert layers.shape == (4, 2, 15, 16)
+    for row, (frames, own) in enumerate(zip((15, 9), blocks, strict=True)):
+        assert own.shape[1] == frames // 2
+        for number in range(frames - frames % 2):
+            assert torch.equal(layers[2, row, number], own[0, number // 2])
+        assert layers[2, row, frames - 1].abs().max() == 0
+    assert torch.equal(layers[3], encoder(speech, lens))
 
 
 @real

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from conftest import RECIPES, run, tiny
-from test_encoder import CONFIGS, NO_DROPOUT, padded
+from test_encoder import CONFIGS, GROUP, NO_DROPOUT, padded
 from test_wav2vec2_bert import SMALL as BERT
 from test_whisper import SMALL as WHISPER
 
@@ -14,7 +14,8 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder, lora
 
-FAMILIES = CONFIGS | {"whisper": WHISPER, "wav2vec2-bert": BERT}
+SEW = GROUP | {"model_type": "sew", "conv_dim": [8] * 13}
+FAMILIES = CONFIGS | {"sew": SEW, "whisper": WHISPER, "wav2vec2-bert": BERT}
 LENGTHS = (8000, 5001)
 
 

@@ -241,6 +241,15 @@ class WaveformEncoder(Encoder):
         padded = [pad_items(list(layer), longest) for layer in zip(*alone, strict=True)]
         return torch.stack(padded)
 
+    def _in_batch(self, frames: torch.Tensor, counts: torch.Tensor, longest: int) -> torch.Tensor:
+        """Also with each frame of SEW's blocks, which see some frames as one, as often as it is."""
+        frames = super()._in_batch(frames, counts, longest)
+        squeezed = getattr(self.model.config, "squeeze_factor", 1)
+        if squeezed == 1 or frames.shape[1] >= longest:
+            return frames
+        frames = frames.repeat_interleave(squeezed, dim=1)[:, :longest]
+        return nn.functional.pad(frames, (0, 0, 0, longest - frames.shape[1]))
+
     @contextlib.contextmanager
     def _first_norm_over(self, samples: torch.Tensor, time: int):
         """Tell the first GroupNorm, if there is one, how many of its frames are speech."""
