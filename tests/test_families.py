@@ -14,6 +14,7 @@ from test_whisper import padded, recordings
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import saved
 from speechbrain_ser.models.encoders import FAMILIES as MODEL_TYPES
 from speechbrain_ser.models.encoders import Encoder, pretrained
 from speechbrain_ser.models.encoders.pretrained import first
@@ -158,3 +159,4 @@ def test_every_method_trains_it(name, results):
     (best,) = results.glob(f"*/{experiment}/fold1/*/best")
     kind = re.search(r"model_type: ([\w-]+)", (best / "hyperparams.yaml").read_text())[1]
     assert results.name.startswith(kind)
+    assert saved.load(best)["labels"] is not None

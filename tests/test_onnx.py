@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from conftest import TINY, ser
+from test_wav2vec2_bert import SMALL as BERT
 from test_whisper import SMALL as WHISPER
 
 from speechbrain_ser import EmotionRecognizer
@@ -281,9 +282,10 @@ def test_hostile_metadata_is_a_sentence(description, tmp_path, monkeypatch):
     assert not (tmp_path / "it_ran").exists()
 
 
-def test_a_whisper_with_its_spectrogram_in_the_graph(tmp_path):
+@pytest.mark.parametrize("config", [WHISPER, BERT], ids=["whisper", "wav2vec2-bert"])
+def test_a_spectrogram_is_in_the_graph(config, tmp_path):
     torch.manual_seed(0)
-    encoder = Encoder(WHISPER, frozen="all")
+    encoder = Encoder(config, frozen="all")
     model = Classifier(encoder, MeanPooling(16), LinearHead(16, LABELS)).eval()
     export.export(model, DESCRIPTION, tmp_path / "model.onnx")
     network = OnnxNetwork(tmp_path / "model.onnx")

@@ -52,6 +52,17 @@ def test_the_filterbank_is_that_of_hugging_face_s_extractor():
         )
 
 
+def test_the_graph_s_filterbank_is_the_other_s():
+    encoder = make()
+    speech, lens = batch()
+    valid = encoder.valid_frames(speech, lens)
+    graph = encoder._filterbank_graph(speech, torch.tensor(LENGTHS))
+    # two columns' deviation can be close to 0
+    torch.testing.assert_close(
+        graph[:3][valid[:3]], encoder._cnn(speech, lens)[:3][valid[:3]], atol=1e-4, rtol=0
+    )
+
+
 @pytest.mark.parametrize("kind", ["relative_key", "relative", "rotary"])
 def test_frames_and_gradients_are_hugging_face_s(kind):
     encoder = make(SMALL | {"position_embeddings_type": kind}).eval()

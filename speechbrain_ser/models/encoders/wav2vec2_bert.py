@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import nn
 from transformers.audio_utils import mel_filter_bank, window_function
@@ -59,8 +60,15 @@ class Wav2Vec2BertEncoder(Encoder):
         )
         # computed, not learnt: they are in no checkpoint
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
-        window = torch.from_numpy(window_function(WINDOW, "povey", periodic=False))
-        self.register_buffer("window", window, persistent=False)
+        window = window_function(WINDOW, "povey", periodic=False)
+        self.register_buffer("window", torch.from_numpy(window), persistent=False)
+        steps = np.outer(np.arange(1 + FFT // 2), np.arange(WINDOW)) * 2 * np.pi / FFT
+        whole = np.eye(WINDOW)
+        before = np.concatenate([whole[:1], whole[:-1]])  # of each sample the one before it
+        window = window[:, None] * (whole - PREEMPHASIS * before) @ (whole - 1 / WINDOW)
+        waves = np.concatenate([np.cos(steps), np.sin(steps)]) @ window  # [2 frequency, 400]
+        waves = torch.from_numpy(waves).float().unsqueeze(1)
+        self.register_buffer("waves", waves, persistent=False)
         layerdrop, config.layerdrop = config.layerdrop, 0.0
         return layerdrop
 
@@ -107,7 +115,25 @@ class Wav2Vec2BertEncoder(Encoder):
         even = columns[:, : columns.shape[1] // STACKED * STACKED]
         return even.reshape(1, -1, STACKED * BINS).to(speech.dtype)
 
+    def _filterbank_graph(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+        """As filterbank, of a padded batch, in operations that a graph may have.
+
+        Mean, pre-emphasis, window and Fourier transform of a window are one matrix.
+        """
+        parts = nn.functional.conv1d(2**15 * speech.unsqueeze(1), self.waves, stride=HOP)
+        power = parts.square().unflatten(1, (2, -1)).sum(dim=1)  # [batch, frequency, column]
+        logs = (self.filters.float().T @ power).clamp(min=1.192092955078125e-07).log()
+        count = ((samples - WINDOW) // HOP + 1)[:, None, None]
+        valid = valid_mask(count[:, 0, 0], logs.shape[2]).unsqueeze(1)  # [batch, 1, column]
+        centred = (logs - (logs * valid).sum(dim=2, keepdim=True) / count) * valid
+        spread = (centred.square().sum(dim=2, keepdim=True) / (count - 1) + 1e-7).sqrt()
+        columns = (centred / spread).transpose(1, 2)  # [batch, column, 80]
+        frames = self.cnn_frames(speech.shape[1])
+        return columns[:, : STACKED * frames].reshape(len(speech), frames, STACKED * BINS)
+
     def _cnn(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_compiling():
+            return self._filterbank_graph(speech, num_samples(speech, lens))
         items = [self.filterbank(item) for item in trim(speech, num_samples(speech, lens))]
         return pad_items(items, self.cnn_frames(speech.shape[1]))
 
