@@ -311,8 +311,18 @@ def best(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whisper")
     config = folder / "whisper.json"
     config.write_text(json.dumps(SMALL | {"max_source_positions": 1000}))
-    run(EMOTION, tiny(EMOTION, folder, "--encoder", str(config), "--max_epochs", "1"))
+    words = ["--encoder", str(config), "--max_epochs", "1"]
+    run(EMOTION, tiny(EMOTION, folder, *words))
     return folder / "emotion/fold1/1000/best"
+
+
+def test_a_recipe_pads_to_all_positions_if_it_is_told_to(best, tmp_path):
+    config = best.parents[3] / "whisper.json"
+    words = ["--encoder", str(config), "--max_epochs", "1"]
+    words += ["--model", "{encoder: {padding: thirty_seconds}}"]
+    run(EMOTION, tiny(EMOTION, tmp_path, *words))
+    recognizer = EmotionRecognizer.from_hparams(tmp_path / "emotion/fold1/1000/best")
+    assert recognizer.mods.model.encoder.padding == "thirty_seconds"
 
 
 def test_a_recording_beyond_the_model_s_positions_loses_no_other(best, tmp_path):

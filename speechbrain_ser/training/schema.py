@@ -43,7 +43,7 @@ CHOICES = {
     "cache": (None, "float16", "float32"),
     "precision": ("fp32", "bf16", "fp16"),
     "eval_precision": ("fp32", "bf16", "fp16"),
-    "padding": ("exact", "as_published"),
+    "padding": ("exact", "as_published", "thirty_seconds"),
     "ctc_reduction": ("mean", "sum"),
 }
 NULL = ("max_seconds", "expected", "expected_speakers", "time_mask", "layerdrop")

@@ -47,7 +47,8 @@ class Encoder(nn.Module):
     cnn_frames(samples) : its arithmetic of lengths
     cnn_config() : what of `describe` decides the CNN
     entrance : the module whose output is layer 0
-    norm_on_top, resumes, is_masked, has_adapter, one_by_one : of its architecture
+    norm_on_top, resumes, is_masked, has_adapter, one_by_one, has_fast_path : of its architecture
+    most_samples : of a recording, where its positions end
 
     Arguments
     ---------
