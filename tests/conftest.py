@@ -117,5 +117,5 @@ def make_runs(results: Path) -> None:
 def without_corpora(monkeypatch):
     """No corpus is named by the environment."""
     for variable in list(os.environ):
-        if re.fullmatch("SER_(IEMOCAP|RAVDESS|VOXCELEB1|TABLE)", variable):
+        if re.fullmatch("SER_(IEMOCAP|NEMO|RAVDESS|VOXCELEB1|TABLE)", variable):
             monkeypatch.delenv(variable)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.data.corpora import download, iemocap, measure, ravdess, table, voxceleb1
+from speechbrain_ser.data.corpora import download, iemocap, measure, nemo, ravdess, table, voxceleb1
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import command_line
 
@@ -332,7 +332,13 @@ def test_iemocap_mistakes(release):
 
 @pytest.mark.parametrize(
     "corpus, variable",
-    [(iemocap, "IEMOCAP"), (ravdess, "RAVDESS"), (voxceleb1, "VOXCELEB1"), (table, "TABLE")],
+    [
+        (iemocap, "IEMOCAP"),
+        (nemo, "NEMO"),
+        (ravdess, "RAVDESS"),
+        (voxceleb1, "VOXCELEB1"),
+        (table, "TABLE"),
+    ],
 )
 def test_wrong_data_folder(tmp_path, corpus, variable):
     how = f"give it with --data_folder PATH or the environment variable SER_{variable}$"

@@ -371,7 +371,7 @@ def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, witho
     [
         (["--lrr", "1"], "there is no setting lrr: did you mean lr"),
         (["--corpus", "{expcted: 3}"], "corpus.expcted: did you mean expected"),
-        (["--corpus", "emodb"], "corpus 'emodb' is unknown: use one of iemocap, ravdess"),
+        (["--corpus", "emodb"], "corpus 'emodb' is unknown: use one of iemocap, nemo"),
         (["--corpus", "voxceleb1"], "voxceleb1 has no emotions"),
         (["--fold", "6"], "fold is 6"),
         (["--reader", "{max_secs: 3}"], "max_secs"),

@@ -247,7 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", "--best", nargs="+", required=True, metavar="BEST", help="best/ or Hub id")
     add("--figure", choices=sorted(FIGURES), help="of Park 2023 or Wang 2023; see above")
     add("--run", metavar="FOLDER", help="the run whose split and recordings to use")
-    add("--corpus", help="iemocap, ravdess, voxceleb1 or table, in place of a run's recordings")
+    add("--corpus", help="iemocap, nemo, ravdess, voxceleb1 or table, in place of a run's")
     add("--data_folder", metavar="PATH", help="of the corpus; where it lies now, if it has moved")
     add("--parts", nargs="+", choices=["all", *splits.PARTS], help="default: train valid test")
     add("--colour", nargs="+", metavar="FIELD", help="of the manifest; default: emotion speaker")

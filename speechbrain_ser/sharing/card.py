@@ -26,6 +26,11 @@ CORPORA = {  # name: (title, the licence of its recordings, the paper to cite)
         "available to researchers on request, for research only",
         "Busso et al. 2008, IEMOCAP: interactive emotional dyadic motion capture database",
     ),
+    "nemo": (
+        "nEMO",
+        "CC BY-NC-SA 4.0: no commercial use",
+        "Christop 2024, nEMO: Dataset of Emotional Speech in Polish",
+    ),
     "ravdess": (
         "RAVDESS",
         "CC BY-NC-SA 4.0: no commercial use",

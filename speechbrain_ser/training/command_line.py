@@ -143,7 +143,7 @@ def help_text(script: Path) -> str:
     lines += [
         "",
         "Each is also --setting VALUE, nested ones as --reader '{max_seconds: 5}', classes as",
-        "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus iemocap, ravdess,",
+        "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus iemocap, nemo, ravdess,",
         "voxceleb1 or table; --mini True for a trial without data; and SpeechBrain's run options:",
         "--device, --precision, --noprogressbar, ...",
     ]

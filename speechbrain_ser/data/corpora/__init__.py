@@ -7,7 +7,7 @@ neither folds nor splits, except the "split" (train, valid or test) that a list 
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -136,12 +136,39 @@ class LeftOut:
         return f"left out: {', '.join(reasons)}" if self.counts else ""
 
 
-def check_count(count: int, expected: int | None, corpus: str, left_out: LeftOut) -> None:
-    """InputError if `count` utterances are not the `expected` ones of the complete corpus."""
+def recordings(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+    """The wav and flac files of a folder, at any depth, sorted; other audio is left out."""
+    for path in sorted(folder.rglob("*")):
+        ending = path.suffix.lower()
+        if ending not in AUDIO or path.name.startswith("."):
+            continue
+        if ending in (".wav", ".flac"):
+            yield path
+        else:
+            left_out.add("neither wav nor flac", path)
+
+
+def keep_one(files: dict[str, Path], path: Path, left_out: LeftOut) -> None:
+    """Keep a file under its stem; a second copy is left out, another recording refused."""
+    first = files.setdefault(path.stem, path)
+    if first.stat().st_size != path.stat().st_size:
+        raise InputError(f"{first} and {path} differ under one name: remove one of them")
+    if first is not path:
+        left_out.add("second copies", path)
+
+
+def check_count(
+    count: int, expected: int | None, name: str, corpus: str, left_out: LeftOut
+) -> None:
+    """InputError if `count` utterances are not the `expected` ones of the complete corpus.
+
+    name : of its fragment, which a command line with another recipe's corpus must repeat
+    """
     if expected is not None and count != expected:
         raise InputError(
             f"{count} utterances found, {expected} expected: is {corpus}? To use what is there, "
-            f"--corpus '{{expected: null}}'{f'; {left_out}' if left_out.counts else ''}"
+            f"--corpus '{{name: {name}, expected: null}}'"
+            f"{f'; {left_out}' if left_out.counts else ''}"
         )
 
 

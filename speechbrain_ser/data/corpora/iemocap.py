@@ -118,9 +118,8 @@ def prepare(
         corpora.check_files(silent, "dialog/EmoEvaluation")
     for label in set(labels) - {entry["emotion"] for entry in rows.values()}:
         raise InputError(f"{data_folder}: these options leave no utterance labelled {label}")
-    corpora.check_count(
-        len(rows), expected, f"{data_folder} the complete IEMOCAP_full_release", left_out
-    )
+    complete = f"{data_folder} the complete IEMOCAP_full_release"
+    corpora.check_count(len(rows), expected, "iemocap", complete, left_out)
     if aligned:
         for utt_id in [utt_id for utt_id, entry in rows.items() if not entry["aligned"]]:
             left_out.add("without an aligned word", utt_id)

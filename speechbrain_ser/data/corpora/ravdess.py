@@ -73,7 +73,7 @@ def prepare(
             raise InputError(f"{folder} holds no {channel}: leave it out of channels, or add it")
     rows = {path.stem: _row(path, calm) for paths in files.values() for path in paths}
     complete = f"{folder} the complete RAVDESS ({' and '.join(channels)})"
-    corpora.check_count(len(rows), expected, complete, left_out)
+    corpora.check_count(len(rows), expected, "ravdess", complete, left_out)
     left_out.tell("RAVDESS", len(rows))
     return corpora.finish(rows)
 
@@ -106,23 +106,13 @@ def _find(folder: Path, channels: Sequence[str]) -> tuple[dict[str, list[Path]],
     """channel -> its files, each once (mirrors hold a second copy of everything); and the rest."""
     files: dict[str, Path] = {}
     left_out = corpora.LeftOut()
-    for path in sorted(folder.rglob("*")):
-        ending = path.suffix.lower()
-        if ending not in corpora.AUDIO or path.name.startswith("."):
-            continue
-        if ending not in (".wav", ".flac"):
-            left_out.add("neither wav nor flac", path)
-            continue
+    for path in corpora.recordings(folder, left_out):
         if NAME.fullmatch(path.stem) is None:
             raise InputError(f"{path} is not named {PARTS}: take it out of {folder}")
         if not path.stem.startswith(AUDIO_ONLY):
             left_out.add("of a film", path)
-            continue
-        first = files.setdefault(path.stem, path)
-        if first.stat().st_size != path.stat().st_size:
-            raise InputError(f"{first} and {path} differ under one name: remove one of them")
-        if first is not path:
-            left_out.add("second copies", path)
+        else:
+            corpora.keep_one(files, path, left_out)
     by_channel: dict[str, list[Path]] = {channel: [] for channel in channels}
     for stem, path in files.items():
         channel = CHANNELS[stem.split("-")[1]]

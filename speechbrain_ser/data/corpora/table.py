@@ -5,7 +5,7 @@ import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechbrain_ser.data import corpora
@@ -37,18 +37,14 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
     if not table.is_file():
         how = corpora.how_to_give(VARIABLE)
         raise InputError(f"{table} is a folder, expected {EXPECTED}: {how}")
-    entries = list(_entries(table))
-    columns = dict.fromkeys(name for _, fields in entries for name in fields)
-    absent = [name for name in REQUIRED if name not in columns]
-    if absent:
-        lacking = f"{', '.join(absent)}: it holds {', '.join(map(str, columns)) or 'no row'}"
-        raise InputError(f"{table} lacks {lacking}, expected {EXPECTED}")
+    entries = read(table, REQUIRED, EXPECTED)
+    has_split = any("split" in fields for _, fields in entries)
     rows: dict[str, dict] = {}
     places: dict[str, int] = {}  # utt_id -> number of its entry
     faults: dict[int, str] = {}
     for number, (_, fields) in enumerate(entries):
         try:
-            utt_id, entry = _row(fields, table.parent, "split" in columns)
+            utt_id, entry = _row(fields, table.parent, has_split)
             if utt_id in rows:
                 first = entries[places[utt_id]][0]
                 raise InputError(f"its utt_id {utt_id} is that of {first} already")
@@ -74,17 +70,45 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
     return dict(sorted(rows.items()))
 
 
-def _row(fields: dict, folder: Path, split_required: bool) -> tuple[str, dict]:
-    """utt_id and row of one entry; InputError says what is wrong with it."""
+def read(table: Path, required: Sequence[str], expected: str) -> list[tuple[str, dict]]:
+    """(where it stands, its fields) of each recording; InputError if a column is absent."""
+    entries = list(_entries(table))
+    columns = dict.fromkeys(name for _, fields in entries for name in fields)
+    absent = [name for name in required if name not in columns]
+    if absent:
+        lacking = f"{', '.join(absent)}: it holds {', '.join(map(str, columns)) or 'no row'}"
+        raise InputError(f"{table} lacks {lacking}, expected {expected}")
+    return entries
+
+
+def stripped(fields: dict) -> dict[str, str]:
+    """An entry's fields as texts without blanks around them, "" where there is none."""
     if None in fields:
         raise InputError("it has more fields than the first line names")
-    given = {name: str("" if value is None else value).strip() for name, value in fields.items()}
+    return {name: str("" if value is None else value).strip() for name, value in fields.items()}
+
+
+def gender(given: str) -> str:
+    """F, M or "" for how people write them."""
+    if given.lower() not in GENDERS:
+        raise InputError(f"gender is {given!r}, use F or M or leave it empty")
+    return GENDERS[given.lower()]
+
+
+def words(transcript: str) -> str:
+    """Upper-case words without punctuation, in any script."""
+    text = transcript.upper().replace("\u2019", "'")
+    kept = (c if c == "'" or unicodedata.category(c)[0] in "LM" else " " for c in text)
+    return " ".join("".join(kept).split())
+
+
+def _row(fields: dict, folder: Path, split_required: bool) -> tuple[str, dict]:
+    """utt_id and row of one entry; InputError says what is wrong with it."""
+    given = stripped(fields)
     for name in REQUIRED:
         if not given.get(name):
             raise InputError(f"{name} is empty")
-    gender, split = given.get("gender", "").lower(), given.get("split", "")
-    if gender not in GENDERS:
-        raise InputError(f"gender is {given['gender']!r}, use F or M or leave it empty")
+    split = given.get("split", "")
     if split_required and split not in SPLITS:
         raise InputError(f"split is {split!r}, use {', '.join(SPLITS)}")
     entry = corpora.row(
@@ -92,18 +116,11 @@ def _row(fields: dict, folder: Path, split_required: bool) -> tuple[str, dict]:
         speaker=given["speaker"],
         emotion=given["emotion"],
         session=given.get("session", ""),
-        gender=GENDERS[gender],
-        words=_words(given.get("transcript", "")),
+        gender=gender(given.get("gender", "")),
+        words=words(given.get("transcript", "")),
         **({"split": split} if split_required else {}),
     )
     return given.get("utt_id") or os.path.splitext(given["path"])[0], entry
-
-
-def _words(transcript: str) -> str:
-    """Upper-case words without punctuation, in any script."""
-    text = transcript.upper().replace("\u2019", "'")
-    kept = (c if c == "'" or unicodedata.category(c)[0] in "LM" else " " for c in text)
-    return " ".join("".join(kept).split())
 
 
 def _entries(table: Path) -> Iterator[tuple[str, dict]]:
