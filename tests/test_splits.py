@@ -7,6 +7,8 @@ from functools import partial
 
 import pytest
 
+from speechbrain_ser import hparams as hp
+from speechbrain_ser.campaign.rows import RECIPES
 from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
 
@@ -274,6 +276,35 @@ def test_given_speakers_are_pepinos(ravdess):
     assert speakers(parts["test"]) == {"23", "24"}
 
 
+def test_given_folds_test_every_group_once_and_validate_on_the_next(ravdess):
+    groups = [["01", "11"], ["04", "10"], ["21", "20"]]
+    for fold, group in enumerate(groups, 1):
+        parts = splits.given_folds(ravdess, fold, groups=groups)
+        assert speakers(parts["test"]) == set(group)
+        assert speakers(parts["valid"]) == set(groups[fold % 3])
+        assert len(speakers(parts["train"])) == 20
+    with pytest.raises(
+        InputError, match=r"fold is 4: use 1 \(group 01, 11\) to 3 \(group 20, 21\)"
+    ):
+        splits.given_folds(ravdess, 4, groups=groups)
+
+
+def test_emoboxs_folds_of_ravdess_are_those_of_its_fragment(ravdess):
+    """The actors whom EmoBox's fold_k/ravdess_test_fold_k.jsonl name, all 24 once, 240 files."""
+    text = (RECIPES / "common" / "ravdess.yaml").read_text()
+    groups = hp.load_tree(text)["emobox_split"]["groups"]
+    manifest = {
+        key: value | {"speaker": f"Actor_{value['speaker']}"} for key, value in ravdess.items()
+    }
+    tested = []
+    for fold in range(1, 7):
+        parts = splits.given_folds(manifest, fold, groups=groups)
+        assert [len(parts[part]) for part in splits.PARTS] == [960, 240, 240]
+        tested += sorted(speakers(parts["test"]))
+    assert sorted(tested) == [f"Actor_{number:02}" for number in range(1, 25)]
+    assert tested[:4] == ["Actor_01", "Actor_11", "Actor_20", "Actor_21"]
+
+
 def test_pepinos_ravdess_holds_speech_and_song(ravdess):
     """2,452 files: song knows six emotions and is absent of actor 18."""
     song = {
@@ -412,6 +443,8 @@ def test_speaker_identification_draws_at_least_one_of_each_speaker(ravdess):
         (partial(splits.given_speakers, valid=["x"], test=["Ses01F"]), "speakers 'x' of the split"),
         (partial(splits.given_speakers, valid=["Ses01F"], test=["Ses01F"]), "give each once"),
         (partial(splits.given_speakers, valid=[], test=["Ses01F"]), "no utterance for valid"),
+        (partial(splits.given_folds, groups=[["Ses01F"]]), "one group is given"),
+        (partial(splits.given_folds, groups=[["Ses01F"], ["Ses01F"]]), "Ses01F are in two groups"),
         (
             partial(splits.speaker_identification, outer=splits.stratified),
             "trains and tests on the same speakers",

@@ -17,7 +17,7 @@ from speechbrain_ser.data.splits.parts import (
     protocol,
 )
 from speechbrain_ser.data.splits.sessions import leave_one_session_out, leave_one_speaker_out
-from speechbrain_ser.data.splits.speakers import by_actor, given_speakers
+from speechbrain_ser.data.splits.speakers import by_actor, given_folds, given_speakers
 from speechbrain_ser.data.splits.utterances import official, random_folds, stratified
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "by_actor",
     "check_parts",
     "describe",
+    "given_folds",
     "given_speakers",
     "leave_one_session_out",
     "leave_one_speaker_out",

@@ -2,7 +2,8 @@
 
 import logging
 import random
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from speechbrain_ser.data.splits import balance
 from speechbrain_ser.data.splits.entries import (
@@ -55,6 +56,24 @@ def by_actor(manifest: Manifest, fold: int = 1, n_folds: int = 6, seed: int | No
     if unbalanced := balance.unevenness(manifest, groups):
         logger.warning("by_actor: %s", unbalanced)
     return given_speakers(manifest, valid=groups[fold % n_folds], test=groups[fold - 1])
+
+
+def given_folds(manifest: Manifest, fold: int = 1, *, groups: Sequence[Collection[str]]) -> Parts:
+    """Speaker-independent: fold k tests the speakers of group k, and the next group validates.
+
+    After the last group comes the first; speakers of no group train in every fold. EmoBox (Ma et
+    al. 2024) names six groups of RAVDESS' actors.
+    """
+    names = [sorted(group) for group in groups]
+    of_fold([", ".join(group) for group in names], fold, "group")
+    if len(names) < 2:
+        raise InputError("one group is given: another must validate, so give two or more")
+    often = [
+        name for name, n in Counter(name for group in names for name in group).items() if n > 1
+    ]
+    if often:
+        raise InputError(f"speakers {listed(often)} are in two groups: give each once")
+    return given_speakers(manifest, valid=names[fold % len(names)], test=names[fold - 1])
 
 
 def given_speakers(
