@@ -117,7 +117,8 @@ def convert(source: Path, folder: Path, encoder: str | None) -> None:
         with torch.no_grad():
             model.head.weight.copy_(linear)
             model.head.bias.zero_()
-        saved.export(folder, settings, model, labels, [], {"converted_from": str(source.name)})
+        results = {"converted_from": str(source.name)}
+        saved.export(folder, settings, model, labels, [], results, with_encoders=True)
 
 
 def text_of(tree, value) -> str:

@@ -22,6 +22,7 @@ from transformers import CONFIG_MAPPING
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import models
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.encoders.pretrained import is_name
 
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
 KEYS = ("labels", "reader", "model")
@@ -87,6 +88,8 @@ class _Reader:
             made[text] = self.data(value, text, depth + 1, config or text == "source")
             if text == "source":
                 self.check_config(value, made[text])
+            if text == "weights_of" and not is_name(made[text]):
+                self.refuse(value, "an encoder by more than a Hub id or a folder's name")
         return made
 
     def check_class(self, node: Node, tag: str) -> None:

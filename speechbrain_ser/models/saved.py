@@ -1,9 +1,12 @@
-"""`best/`: a trained model as a folder, the next phase's input and the Hub repository alike."""
+"""`best/`: a trained model as a folder, the next phase's input and the Hub repository alike.
+
+It is light where it can be: an encoder of which nothing was trained is named, not held.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import huggingface_hub
@@ -16,7 +19,7 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, settle
 from speechbrain_ser.models import safety, seen
-from speechbrain_ser.models.encoders import Encoder
+from speechbrain_ser.models.encoders import Encoder, fingerprints
 
 HYPERPARAMS = "hyperparams.yaml"
 WEIGHTS = "model.safetensors"
@@ -32,25 +35,30 @@ def export(
     labels: list[str],
     known: seen.Seen,
     results: dict,
+    with_encoders: bool = False,
 ) -> None:
     """Write best/ in one step: it is whole or not there.
 
     settings : the run's resolved tree; of it reader and model are kept
     known : what training and validation saw, the earlier phases included
+    with_encoders : hold the weights of encoders that could be named, too
     """
+    encoders = [part for part in model.modules() if isinstance(part, Encoder)]
+    arguments = {} if with_encoders else names_of(encoders)
+    named = [encoder for encoder in encoders if key_of(encoder) in arguments]
+    arguments = {key_of(e): {"source": e.describe()} for e in encoders} | arguments
     tree = CommentedMap(labels=labels)
     tree["reader"] = settings["reader"]
-    tree["model"] = inline_encoders(hp.bare(settings["model"]), model)
+    tree["model"] = inline_encoders(hp.bare(settings["model"]), arguments)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     (temporary / HYPERPARAMS).write_text(HEADER + hp.dump(hp.bare(tree)))
     (temporary / TRAINED_ON).write_text(json.dumps(known))
     (temporary / RESULTS).write_text(as_json(results))
-    for part in model.modules():
-        if isinstance(part, Encoder):
-            part.merge()
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    for encoder in encoders:
+        encoder.merge()
+    weights = {n: tensor.cpu().contiguous() for n, tensor in tensors_of(model, named).items()}
     try:
         safetensors.torch.save_file(weights, temporary / WEIGHTS)
     except safetensors.SafetensorError as error:
@@ -64,24 +72,57 @@ def export(
     os.replace(temporary, folder)
 
 
-def inline_encoders(node, model: nn.Module):
-    """Put each encoder's config in the place of its source: best/ needs no other folder."""
-    configs = {
-        str(part.source): part.describe() for part in model.modules() if isinstance(part, Encoder)
+def key_of(encoder: Encoder) -> str:
+    """What an encoder is told from others by, in a model and in its description."""
+    return str(encoder.weights_of or encoder.source)
+
+
+def names_of(encoders: Collection[Encoder]) -> dict[str, dict]:
+    """key -> the arguments that name encoders, of those of which none is this model's own."""
+    own = {key_of(encoder) for encoder in encoders if encoder.name is None}
+    return {
+        key_of(encoder): {
+            "source": encoder.describe(),
+            "weights_of": encoder.name,
+            "fingerprint": fingerprints.measure(encoder),
+        }
+        for encoder in encoders
+        if key_of(encoder) not in own
     }
+
+
+def tensors_of(model: nn.Module, named: Collection[Encoder]) -> dict[str, torch.Tensor]:
+    """A model's tensors without those of its named encoders."""
+    modules = model.named_modules(remove_duplicate=False)
+    prefixes = tuple(f"{prefix}." for prefix, part in modules if part in named)
+    return {n: tensor for n, tensor in model.state_dict().items() if not n.startswith(prefixes)}
+
+
+def inline_encoders(node, arguments: Mapping[str, dict]):
+    """Put each encoder's config in the place of its source: best/ needs no other folder.
+
+    arguments : key -> the config as source, and of a named encoder its name and fingerprint
+    """
     if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "lora" and hp.tag_of(node).endswith(".Encoder"):
-                node[key] = None  # it is merged
-            elif key == "source" and hp.tag_of(node).endswith(".Encoder"):
-                config = configs.get(value if isinstance(value, str) else None)
-                node[key] = config or value
-            else:
-                inline_encoders(value, model)
+        if hp.tag_of(node).endswith(".Encoder"):
+            key = node.pop("weights_of", None) or node["source"]
+            node.pop("fingerprint", None)
+            node |= {"lora": None} if "lora" in node else {}  # it is merged
+            node |= arguments.get(key, {}) if isinstance(key, str) else {}
+        for value in node.values():
+            inline_encoders(value, arguments)
     elif isinstance(node, list):
         for value in node:
-            inline_encoders(value, model)
+            inline_encoders(value, arguments)
     return node
+
+
+def encoders_of(node) -> set[str]:
+    """The names of the encoders that a description names."""
+    if isinstance(node, Mapping):
+        own = {node["weights_of"]} if node.get("weights_of") else set()
+        return own.union(*map(encoders_of, node.values()))
+    return set().union(*map(encoders_of, node)) if isinstance(node, list) else set()
 
 
 def find(source: str | Path, savedir: str | Path | None = None) -> Path:
@@ -129,11 +170,13 @@ def description(source: str | Path) -> CommentedMap:
 def load_weights(model: nn.Module, source: str | Path) -> None:
     """Put a best/ folder's weights into its model.
 
-    On the meta device they are compared only: sizes made up by a stranger cost no memory.
+    Encoders that it names have theirs already. On the meta device they are compared only: sizes
+    made up by a stranger cost no memory.
     Raises InputError if they are broken or another model's.
     """
     path = find(source) / WEIGHTS
-    needed = model.state_dict()
+    encoders = [part for part in model.modules() if isinstance(part, Encoder)]
+    needed = tensors_of(model, [encoder for encoder in encoders if encoder.weights_of])
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
@@ -144,7 +187,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
             )
             raise RuntimeError(f"{len(wrong)} tensors differ: {', '.join(differing)}")
         if not any(tensor.is_meta for tensor in needed.values()):
-            model.load_state_dict(safetensors.torch.load_file(path))
+            model.load_state_dict(safetensors.torch.load_file(path), strict=False)
     except (safetensors.SafetensorError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(

@@ -150,6 +150,7 @@ def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
         repo=repo,
         results=results,
         labels=tree["labels"],
+        encoders=sorted(saved.encoders_of(tree)),
         title=title,
         trial=TRIAL if mini else "",
         metrics={metric: results[metric] for metric in metrics},

@@ -24,7 +24,8 @@ from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop
 
 logger = logging.getLogger("speechbrain_ser")
-FREE = ("workers", "logger")  # settings that change no number: a run may go on with others
+# settings that change no number: a run may go on with others
+FREE = ("workers", "logger", "export_encoder")
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -157,7 +158,8 @@ def fit_and_test(
     if hparams["logger"] is not None and hparams["epochs"].history:
         hparams["logger"].end(results, sorted(folder.glob("*.png")))
     model, settings = brain.modules.model, brain.exported(settings)
-    saved.export(folder / "best", settings, model, brain.labels, known, results)
+    whole = hparams["export_encoder"]
+    saved.export(folder / "best", settings, model, brain.labels, known, results, whole)
     report.complete(folder)
 
 

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(hub)
         tree = hp.load_tree(SETTINGS.format(hub=hub, dim=dim, labels=common.EMOTIONS))
         model = hp.build(tree)["model"]
-        saved.export(folder / "best", tree, model, common.EMOTIONS, {}, {})
+        saved.export(folder / "best", tree, model, common.EMOTIONS, {}, {}, with_encoders=True)
         recognizers = {
             "": EmotionRecognizer.from_hparams(folder / "best", None, {"device": str(device)})
         }

@@ -14,9 +14,14 @@ from torch import nn
 from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoders import fast_path
+from speechbrain_ser.models.encoders import fast_path, fingerprints
 from speechbrain_ser.models.encoders import lora as low_rank
-from speechbrain_ser.models.encoders.pretrained import first, is_normalised, model_type_of
+from speechbrain_ser.models.encoders.pretrained import (
+    first,
+    is_normalised,
+    model_type_of,
+    name_of,
+)
 from speechbrain_ser.models.padding import must_not_wait, pad_items, valid_mask
 
 FAMILIES = {  # model_type of a config: file and class
@@ -53,7 +58,8 @@ class Encoder(nn.Module):
     Arguments
     ---------
     source : a hub id or local folder with weights; or random weights from a config: the path of
-        a config.json, or its content as a mapping
+        a config.json, or its content as a mapping. A folder in the folder that the environment
+        names, SER_ENCODERS, goes before the Hub
     frozen : "none"; "cnn", the convolutional feature encoder; a number m, everything up to and
         including the m lowest transformer blocks; or "all". Frozen parts stay in eval mode and
         build no graph
@@ -64,11 +70,13 @@ class Encoder(nn.Module):
     cpu_fast_path : on a CPU, utterances of a batch end to end without padding, see fast_path
     lora : {rank: 8, alpha: 16, targets: [q_proj, v_proj]}, each optional: instead of the blocks'
         weights products of low rank are trained beside them; in best/ they are merged
+    weights_of, fingerprint : of a light best/, where source is a config: the name in SER_ENCODERS
+        or on the Hub of the encoder whose weights it gets, and that one's answers
     hidden_dropout, attention_dropout, activation_dropout, layerdrop, and more of a family : every
         regulariser, whatever the config says; None is what the config says
 
-    Raises InputError for a source that does not exist or holds no such encoder, and for a
-    regulariser that the family does not have.
+    Raises InputError for a source that does not exist or holds no such encoder, for weights that
+    are another encoder's, and for a regulariser that the family does not have.
     """
 
     sample_rate = SAMPLE_RATE
@@ -94,6 +102,8 @@ class Encoder(nn.Module):
         checkpoint_gradients: bool = False,
         cpu_fast_path: bool = True,
         lora: Mapping | None = None,
+        weights_of: str | None = None,
+        fingerprint: Sequence[float] = (),
         **regularisers: float | None,
     ):
         super().__init__()
@@ -110,6 +120,7 @@ class Encoder(nn.Module):
                 f"of {', '.join(self.REGULARISERS)}"
             )
         self.source = source
+        self.weights_of = weights_of
         self.frozen_dropout = frozen_dropout
         self.padding = padding
         self.cpu_fast_path = cpu_fast_path
@@ -125,6 +136,8 @@ class Encoder(nn.Module):
             targets = {"targets": self.lora_targets}
             low_rank.insert(self.blocks, **targets | low_rank.settings_of(lora))
         self.freeze(frozen)
+        if weights_of is not None and not next(self.parameters()).is_meta:
+            fingerprints.check(self, fingerprint, weights_of)
 
     def freeze(self, frozen: str | int) -> None:
         """Choose the frozen parts anew; see the class."""
@@ -155,6 +168,13 @@ class Encoder(nn.Module):
     @property
     def blocks(self) -> nn.ModuleList:
         raise NotImplementedError
+
+    @property
+    def name(self) -> str | None:
+        """What its weights are found by on another machine; None if they are this model's own."""
+        if low_rank.layers_of(self.model) or any(p.requires_grad for p in self.parameters()):
+            return None
+        return self.weights_of or name_of(self.source)
 
     @property
     def is_frozen(self) -> bool:

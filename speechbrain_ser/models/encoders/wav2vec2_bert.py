@@ -37,7 +37,7 @@ class Wav2Vec2BertEncoder(Encoder):
     has_fast_path = False  # its attention has a bias by distance
 
     def load(self, source: str | Mapping, regularisers: Mapping[str, float | None]) -> float:
-        self.model = load_regularised(source, regularisers)
+        self.model = load_regularised(source, regularisers, self.weights_of)
         config = self.model.config
         if config.add_adapter or config.use_intermediate_ffn_before_adapter:
             raise InputError(f"encoder {source} has an adapter above its blocks, which is not read")

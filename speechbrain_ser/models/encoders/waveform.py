@@ -48,7 +48,7 @@ class WaveformEncoder(Encoder):
         return ("linear_q", "linear_v") if is_conformer else ("q_proj", "v_proj")
 
     def load(self, source: str | Mapping, regularisers: Mapping[str, float | None]) -> float:
-        self.model = load_regularised(source, regularisers)
+        self.model = load_regularised(source, regularisers, self.weights_of)
         config = self.model.config
         self.dim = config.hidden_size
         self.one_by_one = self.padding == "exact" and (
@@ -279,11 +279,14 @@ def strided(
     return length
 
 
-def load_regularised(source: str | Mapping, regularisers: Mapping[str, float | None]) -> nn.Module:
+def load_regularised(
+    source: str | Mapping, regularisers: Mapping[str, float | None], weights_of: str | None
+) -> nn.Module:
     """The network of a source with WaveformEncoder.REGULARISERS in its config."""
     masks = regularisers["time_mask"], regularisers["feature_mask"]
     return load_model(
         source,
+        weights_of=weights_of,
         hidden_dropout=regularisers["hidden_dropout"],
         attention_dropout=regularisers["attention_dropout"],
         activation_dropout=regularisers["activation_dropout"],

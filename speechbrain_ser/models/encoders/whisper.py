@@ -52,6 +52,7 @@ class WhisperEncoder(Encoder):
             source,
             HuggingFaceEncoder,
             r"^(model\.)?encoder\.",
+            self.weights_of,
             dropout=regularisers["hidden_dropout"],
             attention_dropout=regularisers["attention_dropout"],
             activation_dropout=regularisers["activation_dropout"],
