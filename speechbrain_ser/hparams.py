@@ -79,6 +79,7 @@ def dump(tree: Mapping) -> str:
     stream = io.StringIO()
     writer = ruamel.yaml.YAML()
     writer.width = 100
+    writer.brace_single_entry_mapping_in_flow_sequence = True  # or a tag would be the key's
     writer.dump(tree, stream)
     return stream.getvalue()
 

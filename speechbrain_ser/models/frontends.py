@@ -19,6 +19,7 @@ from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder
+from speechbrain_ser.models.padding import valid_mask
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,71 @@ class EncoderLayers(nn.Module):
         """speech [batch, time], lens [batch] -> [batch, frame, layer, dim], frames [batch]."""
         stack = self.encoder.layers(speech, lens, self.layers)  # [layer, batch, frame, dim]
         return stack.permute(1, 2, 0, 3), self.num_frames(num_samples(speech, lens))
+
+
+class PooledLayers(EncoderLayers):
+    """Mean and standard deviation over time of layers, of a recording and of faster copies of it.
+
+    A copy is what is heard when the recording is played `speed` times as fast: shorter and higher,
+    as if by another speaker. Here a copy is a frame: features are [batch, copy, layer, 2 dim].
+
+    Arguments
+    ---------
+    speeds : of the copies; 1 is the recording itself
+    deviation : False leaves out the deviation: [batch, copy, layer, dim]
+
+    Raises InputError for speeds that are none.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        layers: str | Sequence[int] = "all",
+        speeds: Sequence[float] = (1.0,),
+        deviation: bool = True,
+    ):
+        super().__init__(encoder, layers)
+        if not speeds or not all(isinstance(s, int | float) and 0.5 <= s <= 2 for s in speeds):
+            raise InputError(f"speeds is {speeds!r}: give numbers from 0.5 to 2, such as [1.0]")
+        self.speeds = [float(speed) for speed in speeds]
+        self.deviation = deviation
+        self.shape = (len(self.layers), encoder.dim * (1 + deviation))
+        if encoder.most_samples is not None:
+            self.most_samples = int(encoder.most_samples * min(self.speeds))
+
+    def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples -> copies."""
+        return torch.full_like(samples, len(self.speeds))
+
+    def describe(self) -> dict:
+        """What, beside the weights, decides the features."""
+        return super().describe() | {"speeds": self.speeds, "deviation": self.deviation}
+
+    def forward(
+        self, speech: torch.Tensor, lens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], lens [batch] -> [batch, copy, layer, dim], copies [batch]."""
+        samples = num_samples(speech, lens)
+        copies = torch.stack([self._of_copy(speech, samples, s) for s in self.speeds], dim=1)
+        return copies, self.num_frames(samples)
+
+    def _of_copy(self, speech: torch.Tensor, samples: torch.Tensor, speed: float) -> torch.Tensor:
+        """speech [batch, time], samples [batch] of each -> [batch, layer, dim] of one copy."""
+        if speed != 1:
+            rate = round(speed * SAMPLE_RATE)
+            items = [item[0] for item in trim(speech, samples)]
+            items = [torchaudio.functional.resample(item, rate, SAMPLE_RATE) for item in items]
+            samples = torch.tensor([len(item) for item in items], device=speech.device)
+            speech = pad_sequence(items, batch_first=True)
+        features, _ = super().forward(speech, samples / speech.shape[1])
+        frames = self.encoder.num_frames(samples)
+        valid = valid_mask(frames, features.shape[1])[:, :, None, None]
+        count = frames[:, None, None]
+        mean = (features * valid).sum(dim=1) / count  # [batch, layer, dim]
+        if not self.deviation:
+            return mean
+        variance = ((features - mean.unsqueeze(1)).square() * valid).sum(dim=1) / count
+        return torch.cat([mean, variance.sqrt()], dim=2)
 
 
 class PerUtterance(nn.Module):

@@ -129,6 +129,34 @@ class Branch(nn.Module):
         return self.dense(self.dropout(prepared)).relu()
 
 
+class JoinedBranch(Branch):
+    """A Branch that lays the normalised layers side by side instead of averaging them."""
+
+    def __init__(
+        self, frontend: nn.Module, width: int = 128, dropout: float = 0.2, crop_frames: int = 400
+    ):
+        super().__init__(frontend, width, dropout, crop_frames)
+        self.layer_weights = None
+        self.dense = nn.Linear(self.mean.numel(), width)
+
+    def average(self, features: torch.Tensor, statistics: Statistics | None) -> torch.Tensor:
+        """features [batch, frame, layer, dim] -> normalised, [batch, frame, layer * dim]."""
+        mean, deviation = statistics or (self.mean[None], self.deviation[None])
+        return ((features - mean.unsqueeze(1)) / deviation.unsqueeze(1)).flatten(start_dim=2)
+
+
+class BareBranch(JoinedBranch):
+    """A JoinedBranch without its dense layer: the normalised features themselves."""
+
+    def __init__(self, frontend: nn.Module, crop_frames: int = 400):
+        super().__init__(frontend, 1, 0.0, crop_frames)
+        self.dense = nn.Identity()
+
+    def forward(self, prepared: torch.Tensor) -> torch.Tensor:
+        """[..., layer * dim] -> the same."""
+        return prepared
+
+
 class DenseBody(nn.Module):
     """frames [batch, frame, width_in] -> [batch, frame, width], each frame by itself."""
 
@@ -173,7 +201,7 @@ class Probe(nn.Module):
     Arguments
     ---------
     branches : of one frontend each
-    body : frames [batch, frame, all branches' width] -> frames [batch, frame, width]
+    body : frames [batch, frame, all branches' width] -> frames [batch, frame, width], or None
     head : embedding [batch, width] -> logits
     normalise_by : whose mean and deviation normalise the features: "global", the training part's;
         "none"; or a field of the manifest whose values are groups, such as "speaker"
@@ -185,17 +213,17 @@ class Probe(nn.Module):
     def __init__(
         self,
         branches: Sequence[Branch],
-        body: nn.Module,
+        body: nn.Module | None,
         head: nn.Module,
         normalise_by: str = "speaker",
     ):
         super().__init__()
         self.branches = nn.ModuleList(branches)
-        self.body = body
+        self.body = body if body is not None else nn.Identity()
         self.head = head
         self.normalise_by = normalise_by
         self.enrolled: list[Statistics] | None = None
-        for layer in (*(branch.dense for branch in branches), *body.modules(), head):
+        for layer in (*(branch.dense for branch in branches), *self.body.modules(), head):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-from types import SimpleNamespace
 
 import torch
 
@@ -20,15 +19,15 @@ class ProbeBrain(SerBrain):
     def loss(self, outputs, batch):
         return self.modules.criterion(outputs.logits, batch.emotion_id)
 
-    def compute_forward(self, batch, stage):
+    def encoded(self, batch):
+        """The batch's stored features of every branch, and the statistics of their groups."""
         batch = batch.to(self.device, non_blocking=True)
-        encoded = []
+        features = []
         for number in range(len(self.stores)):
-            features = batch[f"features{number}"]  # [batch, frame, layer, dim]
-            encoded.append((features.data, num_samples(features.data, features.lengths)))
+            stored = batch[f"features{number}"]  # [batch, frame, layer, dim]
+            features.append((stored.data, num_samples(stored.data, stored.lengths)))
         statistics = [tuple(part[batch.group] for part in own) for own in self.statistics]
-        embedding = self.modules.model.pool(encoded, statistics)
-        return SimpleNamespace(logits=self.modules.model.head(embedding), embedding=embedding)
+        return features, statistics
 
     def init_optimizers(self):
         super().init_optimizers()
