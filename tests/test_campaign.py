@@ -107,19 +107,28 @@ def test_all_folds_are_the_split_s(tmp_path):
 
 
 def test_members_of_a_vote_are_found_among_the_rows(tmp_path):
-    """The small ensemble names its members by their runs' folders, without their commands."""
-    _, row = rows.find("gavali/real-recordings-small-networks-by-actor/vote-of-3")
+    """The vote names its members by their runs' folders, without their commands."""
+    _, row = rows.find("combined/EmoBox-folds/vote-of-the-three")
     runs: plan.Plan = {}
     plan.cross_validation(mini(*rows.command(row), results=tmp_path), [2], None, runs)
     assert [folder.parents[1].name for folder in runs] == [
-        *("member_small_wav2vec2", "member_small_hubert", "member_small_wavlm", "ensemble_small")
+        *("combined_base", "combined_tiny", "combined_turn", "ensemble_combined")
     ]
     assert all(folder.parent.name == "fold2" for folder in runs)
 
 
-def test_a_speaker_network_of_the_same_corpus_is_found_among_the_rows(tmp_path):
+SMALL = """paper,item,row,script,hparams,overrides,protocol,corpus
+Park 2023,small,speaker,recipes/VoxCeleb1/train_speaker.py,hparams/speaker.yaml,--corpus ravdess,honest,ravdess
+Park 2023,small,fused,recipes/IEMOCAP/train_fusion.py,hparams/fusion.yaml,"--corpus ravdess --dim 96 --speaker_best '!ref <results>/speaker_ravdess/fold<fold>/1000/best'",honest,ravdess
+"""  # noqa: E501
+
+
+def test_a_speaker_network_of_the_same_corpus_is_found_among_the_rows(tmp_path, monkeypatch):
     """The yaml's speaker phase is VoxCeleb1's, and the row names the run of another row."""
-    _, row = rows.find("park2023/extra-small-network/fused-arcface-k4-all-frozen")
+    (tmp_path / "RESULTS.csv").write_text(SMALL)
+    monkeypatch.setattr(rows, "files", lambda: [tmp_path / "RESULTS.csv"])
+    monkeypatch.setattr(plan, "_experiments", plan._experiments.__wrapped__)  # not the cached ones
+    _, row = rows.find("park2023/small/fused")
     runs: plan.Plan = {}
     plan.cross_validation(mini(*rows.command(row), results=tmp_path), [3], None, runs)
     assert [folder.parents[1].name for folder in runs] == [

@@ -42,6 +42,8 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "UA_pooled_sd": "sd",
     "F1_pooled": "F1 pooled",
     "interval": "95 % interval",
+    "against": "against",
+    "gained": "UA gained",
     "UA_gender": "UA gender",
     "WER": "WER",
     "WA_oracle": "WA, k and alpha best on test",
@@ -58,15 +60,20 @@ SHOWN = {  # column of RESULTS.csv: its heading
 COMPUTED = {  # columns of the pages that follow from others
     "difference": lambda row: difference(row),
     "interval": lambda row: f"{row['UA_low']} to {row['UA_high']}" if row.get("UA_low") else "",
+    "gained": lambda row: gained(row),
 }
-TEXT = ("row", "note")
+GAIN = ("gain", "gain_low", "gain_high")
+TEXT = ("row", "against", "note")
 MEANS = summary.MEANS
 TOLD = {  # filled where the paper has a number
     "minutes": lambda run: run["seconds"] / 60,
     "gigabytes": lambda run: run["megabytes"] / 1000,
 }
 # shown where a row or the paper has it
-OPTIONAL = ("paper_sd", *MEANS, *TOLD, "note", "F1", "F1_pooled", "UA_sd", "UA_pooled_sd")
+OPTIONAL = (
+    *("paper_sd", *MEANS, *TOLD, "against", "note"),
+    *("F1", "F1_pooled", "UA_sd", "UA_pooled_sd"),
+)
 MEASURED = "measured"  # the mark in README.md of the table of all rows with a number of ours
 
 
@@ -107,7 +114,8 @@ def columns_of(members: list[dict]) -> list[str]:
 def with_computed(row: dict) -> dict:
     """The row with what is computed from it, and its commits short enough for a page."""
     commits = " ".join(commit[:7] for commit in row["commit"].split())
-    return row | {name: made(row) for name, made in COMPUTED.items()} | {"commit": commits}
+    computed = {name: made(row) for name, made in COMPUTED.items()} | {"commit": commits}
+    return row | computed | {"against": row.get("against", "").rpartition("/")[2]}
 
 
 def difference(row: dict) -> str:
@@ -117,12 +125,20 @@ def difference(row: dict) -> str:
     return f"{float(row['UA']) - float(row['paper_UA']):+.2f}"
 
 
+def gained(row: dict) -> str:
+    """What a row's UA is above that of the row `against`, with its interval."""
+    if not row.get("gain"):
+        return ""
+    return f"{row['gain']} ({row['gain_low']} to {row['gain_high']})"
+
+
 def collect(results: Path, runs: Path) -> None:
     """Fill our columns of a RESULTS.csv from the complete runs below `runs`; others stay as is.
 
     WA, UA and F1 are means over folds, then over seeds; the pooled ones are of all the folds' test
     utterances together, per seed; sd is the sample deviation over seeds; the interval is that of
-    the pooled UA when speakers are drawn again; commits are all named.
+    the pooled UA when speakers are drawn again; a gain is that of the pooled UA over another row's,
+    on the folds and seeds of both; commits are all named.
     """
     table = rows.read(results)
     for row in table:
@@ -139,6 +155,9 @@ def collect(results: Path, runs: Path) -> None:
         predictions = summary.predictions_of(complete)
         bounds = summary.interval(predictions) if predictions else None
         row["UA_low"], row["UA_high"] = map("{:.2f}".format, bounds) if bounds else ("", "")
+        if row.get("against") and (paired := pair([row["against"], rows.name_of(row)], runs)):
+            for column, value in zip(GAIN, ("difference", "low", "high"), strict=True):
+                row[column] = f"{paired[value]:+.2f}"
         for column in (column for column in TOLD if row.get(f"paper_{column}")):
             row[column] = f"{sum(map(TOLD[column], complete)) / len(complete):.2f}"
         row["folds"] = " ".join(map(str, sorted({run["fold"] for run in complete})))
@@ -177,27 +196,21 @@ def rewritten(readme: Path, results: Path) -> str:
 
 
 def measured() -> str:
-    """All rows that have a number of ours: a table for README.md."""
+    """The rows with a headline and a number of ours: a table for README.md."""
     columns = {
         "corpus": "corpus",
-        "protocol": "protocol",
-        "paper_UA": "paper UA",
         "WA": "WA",
         "UA": "UA",
-        "UA_sd": "sd",
-        "difference": "UA - paper",
-        "F1": "F1",
-        "UA_pooled": "UA pooled",
         "interval": "95 % interval",
-        "folds": "folds",
-        "seeds": "seeds",
-        "commit": "commit",
+        "gained": "UA gained",
     }
-    lines = [f"| row | {' | '.join(columns.values())} |", f"|---|---|---|{'---:|' * 8}---|---|---|"]
-    for name, row in rows.named().items():
-        if row["UA"]:
+    lines = [f"| method | {' | '.join(columns.values())} |", "|---|---|---:|---:|---:|---:|"]
+    for row in rows.named().values():
+        if row["UA"] and row["headline"]:
             cells = with_computed(row)
-            lines.append(f"| {name} | {' | '.join(cells[column] for column in columns)} |")
+            lines.append(
+                f"| {row['headline']} | {' | '.join(cells[column] for column in columns)} |"
+            )
     return "\n".join(lines)
 
 
@@ -209,28 +222,42 @@ def with_measured(text: str) -> str:
     return BLOCK.sub(lambda _: f"{begin}\n\n{measured()}\n\n{END}", text)
 
 
-def compare(names: list[str], runs: Path) -> str:
-    """Two rows' runs below `runs`, paired: a few sentences."""
-    named = [rows.find(name) for name in names]
+def pair(names: list[str], runs: Path) -> dict | None:
+    """summary.compare of two rows' runs below `runs`, on the folds and seeds that both have.
+
+    With their "folds". None if one of the two has no complete run.
+    """
     sides = []
-    for name, row in named:
-        own = summary.runs_of(runs / rows.experiment(row), row["corpus"])
+    for _, row in map(rows.find, names):
+        sides.append(own := summary.runs_of(runs / rows.experiment(row), row["corpus"]))
         if not own:
-            raise InputError(f"{runs} has no complete run of {name}: ser cross-validate --row")
-        sides.append(own)
-    folds = [{run["fold"] for run in own} for own in sides]
-    both = sorted(folds[0] & folds[1])
-    sides = [[run for run in own if run["fold"] in both] for own in sides]
-    if not both:
-        raise InputError("the two rows have no fold in common")
+            return None
+    both = {}
+    for key in ("fold", "seed"):
+        one, other = ({run[key] for run in own} for own in sides)
+        both[key] = one & other
+    if not both["fold"]:
+        raise InputError(f"{' and '.join(names)} have no fold in common")
+    for key, common in both.items():
+        if common:  # rows of other seeds are compared over all of their own
+            sides = [[run for run in own if run[key] in common] for own in sides]
     predictions = [summary.predictions_of(own) for own in sides]
     if None in predictions:
         raise InputError("the folds of such a row have labels of their own: they cannot be pooled")
-    paired = summary.compare(*predictions)
-    lines = [f"{name}: UA {ua:.2f}" for (name, _), ua in zip(named, paired["UA"], strict=True)]
+    return summary.compare(*predictions) | {"folds": sorted(both["fold"])}
+
+
+def compare(names: list[str], runs: Path) -> str:
+    """Two rows' runs below `runs`, paired: a few sentences."""
+    found = [rows.find(name) for name in names]
+    for name, row in found:
+        if not summary.runs_of(runs / rows.experiment(row), row["corpus"]):
+            raise InputError(f"{runs} has no complete run of {name}: ser cross-validate --row")
+    paired = pair(names, runs)
+    lines = [f"{name}: UA {ua:.2f}" for (name, _), ua in zip(found, paired["UA"], strict=True)]
     lines += [
         f"on {paired['utterances']} utterances of {paired['speakers']} speakers, folds "
-        f"{' '.join(map(str, both))}, pooled, mean over seeds",
+        f"{' '.join(map(str, paired['folds']))}, pooled, mean over seeds",
         f"difference {paired['difference']:+.2f}, 95 % interval {paired['low']:+.2f} to "
         f"{paired['high']:+.2f} when the speakers are drawn again (p {paired['p']:.3f})",
         "McNemar's exact p over utterances, per pair of seeds: "

@@ -16,7 +16,11 @@ from speechbrain_ser.data.splits.parts import (
     number_of_folds,
     protocol,
 )
-from speechbrain_ser.data.splits.sessions import leave_one_session_out, leave_one_speaker_out
+from speechbrain_ser.data.splits.sessions import (
+    given_session,
+    leave_one_session_out,
+    leave_one_speaker_out,
+)
 from speechbrain_ser.data.splits.speakers import by_actor, given_folds, given_speakers
 from speechbrain_ser.data.splits.utterances import official, random_folds, stratified
 
@@ -28,6 +32,7 @@ __all__ = [
     "check_parts",
     "describe",
     "given_folds",
+    "given_session",
     "given_speakers",
     "leave_one_session_out",
     "leave_one_speaker_out",

@@ -8,6 +8,7 @@ from speechbrain_ser.data.splits.entries import (
     Manifest,
     check_share,
     grouped,
+    listed,
     of_fold,
     only,
     require,
@@ -17,6 +18,23 @@ from speechbrain_ser.data.splits.entries import (
 )
 from speechbrain_ser.data.splits.parts import Parts, check_parts
 from speechbrain_ser.errors import InputError
+
+
+def given_session(manifest: Manifest, fold: int = 1, *, test: str) -> Parts:
+    """Session-independent: the named session is tested, and all others train.
+
+    Nothing validates: `valid` is the test part itself, see without_validation. There is one fold.
+    """
+    of_fold([test], fold, "session")
+    require(manifest, "session")
+    tested = where(manifest, session={test})
+    train = without(manifest, tested)
+    if not tested or not train:
+        raise InputError(
+            f"the manifest has the sessions {listed(values(manifest, 'session'))}: session "
+            f"{test!r} cannot be tested by the others"
+        )
+    return {"train": train, "valid": tested, "test": tested}
 
 
 def leave_one_session_out(
