@@ -29,6 +29,7 @@ IN_A_CLONE = {
     "cross-validate": "all folds and seeds of a row or a recipe, earlier phases first",
     "reproduce": "a paper's table, or all of them",
     "summarize": "tables of the READMEs from results; two rows compared",
+    "plot gains": "what rows of a table gain over another row",
 }
 COMMANDS = WITH_A_MODEL | IN_A_CLONE
 

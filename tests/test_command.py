@@ -38,7 +38,10 @@ def test_each_file_of_commands_is_one(capsys):
     ("words", "sentence"),
     [
         (["clasify", "x"], "there is no command 'clasify x': use classify, annotate"),
-        (["plot"], "there is no command 'plot': use plot confusion, plot layers, plot embeddings"),
+        (
+            ["plot"],
+            "there is no command 'plot': use plot confusion, plot layers, plot embedd",
+        ),
         (["classify", "--jsn", "m", "f"], "unrecognized arguments: --jsn"),
         (["run"], "the following arguments are required: ROW"),
     ],

@@ -70,7 +70,8 @@ def test_what_cannot_be_shown_is_a_sentence(results, tmp_path, capsys, monkeypat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (tmp_path / "void").mkdir()
     for words, sentence in (
-        ([], "there is no folder results: .* bash tools/quickstart.sh"),
+        (["results"], "there is no folder results: .* bash tools/quickstart.sh"),
+        (["--device", "cuda:7"], "no CUDA device"),  # the package's own model is found
         (["nothing"], "there is no folder nothing"),
         (["void"], "void is not a model folder"),
         (["user/name"], "user/name is neither a local model folder nor a Hub repository"),

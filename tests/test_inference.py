@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import os
 import sys
+from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
@@ -12,8 +15,10 @@ import torch
 from conftest import ser
 
 from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser.commands import classify
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.sharing.inference import Emotion
+from speechbrain_ser.models import saved, seen
+from speechbrain_ser.sharing.inference import DEFAULT, Emotion
 
 RATE = 16_000
 
@@ -294,6 +299,77 @@ def test_a_table_and_segments(best, files, capsys):
     assert header.split()[:3] == ["start", "end", "label"] and line.endswith(str(files[0]))
     assert ser("classify", best, "--long", "--window", "1", "--hop", "0.5", files[1]) == 0
     assert str(files[1]) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "files"),
+    [
+        (["a.wav", "b.wav"], None, ["a.wav", "b.wav"]),
+        (["-"], None, ["-"]),
+        (["BEST", "a.wav"], "BEST", ["a.wav"]),
+        (["FOLDER", "a.wav"], None, ["FOLDER", "a.wav"]),
+        (["user/model", "a.wav"], "user/model", ["a.wav"]),
+        (["exported/model.onnx", "-"], "exported/model.onnx", ["-"]),
+        (["missing.flac"], None, ["missing.flac"]),
+    ],
+)
+def test_a_first_word_that_is_a_model(best, tmp_path, words, model, files):
+    places = {"BEST": str(best), "FOLDER": str(tmp_path)}
+    found = classify.model_and_files([places.get(word, word) for word in words])
+    assert found == (places.get(model, model), [places.get(word, word) for word in files])
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"), [("nothing", "no such file"), ("BEST", "a model: na")]
+)
+def test_a_model_without_recordings(best, word, sentence):
+    with pytest.raises(InputError, match=sentence):
+        classify.model_and_files([str(best) if word == "BEST" else word])
+
+
+def test_what_is_not_sure_is_said(best, files):
+    sure = EmotionRecognizer.from_hparams(best).classify_file(files[0])
+    limit = max(sure.probs.values())
+    for unsure_below, label in ((limit, sure.label), (limit + 1e-6, "unsure")):
+        recognizer = EmotionRecognizer.from_hparams(best, unsure_below=unsure_below)
+        emotion = recognizer.classify_file(files[0])
+        assert emotion.label == label and emotion.probs == sure.probs
+
+
+def test_the_package_s_own_model_is_light_and_says_what_it_needs(monkeypatch, capsys, files):
+    """Whole without its encoder; where there is none, one sentence says what is missing."""
+    assert (DEFAULT / "model.safetensors").stat().st_size < 1_000_000
+    assert (DEFAULT / "README.md").is_file()
+    labels = saved.checked(DEFAULT)["labels"]
+    assert labels == ["neutral", "happy", "sad", "angry", "fearful", "surprised"]
+    monkeypatch.delenv("SER_ENCODERS", raising=False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: 1 / 0)
+    assert ser("classify", files[0]) == 2
+    said = capsys.readouterr().err
+    assert "No model is named: this is the package's own" in said
+    assert "openai/whisper-base is not in SER_ENCODERS (not set)" in said
+
+
+@pytest.mark.skipif("SER_ENCODERS" not in os.environ, reason="needs SER_ENCODERS")
+def test_the_package_s_own_model_on_a_recording(files, capsys):
+    assert ser("classify", "--json", files[0]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["label"] in {*said["probs"], "unsure"} and len(said["probs"]) == 6
+    assert sum(said["probs"].values()) == pytest.approx(1)
+
+
+@pytest.mark.skipif(not {"SER_ENCODERS", "SER_RAVDESS"} <= {*os.environ}, reason="needs real data")
+def test_the_package_s_own_model_on_an_unheard_actor():
+    """Of the 16 angry recordings with strong voice of two actors most are angry."""
+    known = saved.trained_on(DEFAULT)
+    names = [f"ravdess/Actor_{number:02}" for number in range(1, 25)]
+    heard = {name for one in known for name in seen.among(names, one, "speakers")}
+    unheard = [name.removeprefix("ravdess/") for name in names if name not in heard]
+    assert len(unheard) >= 2
+    pattern = f"{unheard[0]}/03-01-05-02-*"
+    paths = sorted(p for p in Path(os.environ["SER_RAVDESS"]).glob(f"{pattern}.*"))
+    found = EmotionRecognizer.from_hparams().classify_files(paths)
+    assert [emotion.label for emotion in found].count("angry") > len(paths) / 2
 
 
 def test_the_command_line_refuses_in_one_sentence(best, tmp_path, capsys):

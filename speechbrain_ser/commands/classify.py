@@ -1,9 +1,11 @@
 """Emotions of audio files.
 
-ser classify results/fusion/fold1/1000/best speech.wav recordings/
+ser classify speech.wav recordings/
+ser classify results/fusion/fold1/1000/best speech.wav
 ser classify user/model call.wav --long --csv > call.csv
 
-MODEL is a run's best/ folder, a Hub id, or a file of `ser export`. FILE is an audio file,
+MODEL is a run's best/ folder, a Hub id, or a file of `ser export`; without one it is the package's
+own, which needs the encoder that it names, from the Hub or in SER_ENCODERS. FILE is an audio file,
 a folder (all audio files in and below it) or -, a list of files on standard input. Bad files are
 named on standard error with the reason, the others are done; the status is then 1.
 """
@@ -30,18 +32,28 @@ if TYPE_CHECKING:
     Result = tuple[str, list[Emotion] | InputError]
     Show = Callable[[str, Emotion], None]
 
+OWN_MODEL = (
+    "No model is named: this is the package's own, trained on actors of RAVDESS (English) and nEMO "
+    "(Polish), for research alone (CC BY-NC-SA 4.0). What to expect of it elsewhere: "
+    "speechbrain_ser/sharing/default/README.md"
+)
 COLUMNS = ("file", "start", "end", "label")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("words", metavar="[MODEL] FILE", nargs="+")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object per line")
     form.add_argument("--csv", action="store_true", help="a table with a column per emotion")
     parser.add_argument("--long", action="store_true", help="segments of long recordings")
     parser.add_argument("--window", type=float, default=4.0, help="--long: seconds, 4")
     parser.add_argument("--hop", type=float, default=1.0, help="--long: seconds, 1")
+    parser.add_argument(
+        "--unsure_below",
+        type=float,
+        metavar="P",
+        help="a less probable label is unsure; of the package's model 0.5, else 0",
+    )
     parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
 
@@ -49,8 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from speechbrain_ser import EmotionRecognizer  # late: it takes seconds, and --help none
 
-    paths = list(files_of(options.files))
-    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts={"device": options.device})
+    model, files = model_and_files(options.words)
+    paths = list(files_of(files))
+    given, unsure_below = {"run_opts": {"device": options.device}}, options.unsure_below
+    if model is None:
+        print(OWN_MODEL, file=sys.stderr)
+        unsure_below = 0.5 if unsure_below is None else unsure_below
+    else:
+        given["source"] = model
+    recognizer = EmotionRecognizer.from_hparams(unsure_below=unsure_below or 0.0, **given)
     form = as_json if options.json else as_csv if options.csv else as_table
     show, bad = form(recognizer.hparams.labels), 0
     for path, result in results(recognizer, paths, options):
@@ -65,9 +84,30 @@ def run(options: argparse.Namespace) -> int:
     return int(bool(bad))
 
 
+def model_and_files(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The model, if the first word is one or cannot be a recording; and the recordings.
+
+    Raises InputError for a model without recordings.
+    """
+    first, *rest = words
+    path = Path(first)
+    is_model = path.suffix == ".onnx" or (path / "hyperparams.yaml").is_file()
+    if not is_model and (first == "-" or path.exists() or path.suffix.lower() in endings()):
+        return None, words
+    if not is_model and not rest:
+        raise InputError(f"{first}: no such file, and no model's name alone is enough")
+    if not rest:
+        raise InputError(f"{first} is a model: name recordings behind it")
+    return first, rest
+
+
+def endings() -> set[str]:
+    """Those of audio files that are read."""
+    return {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
+
+
 def files_of(names: Sequence[str]) -> Iterator[str]:
     """The files that a command line names; InputError for a folder without audio."""
-    endings = {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
     for name in names:
         if name == "-":
             try:
@@ -75,7 +115,7 @@ def files_of(names: Sequence[str]) -> Iterator[str]:
             except UnicodeDecodeError:
                 raise InputError("standard input is no text: give a path per line") from None
         elif Path(name).is_dir():
-            audio = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings]
+            audio = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings()]
             if not audio:
                 raise InputError(
                     f"{name} holds no audio files: name a folder of wav, flac, mp3 ..."

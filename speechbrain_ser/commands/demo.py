@@ -1,6 +1,6 @@
 """A page on which people record or drop a file and see its emotions.
 
-ser demo                                          the models in results/
+ser demo                                          the models in results/, else the package's own
 ser demo results/fusion/fold1/1000 user/model     these
 ser demo results/fusion/fold1/1000 --space space/ a Hub Space's folder
 
@@ -20,12 +20,14 @@ import torch
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 from speechbrain_ser.sharing import recordings, space
+from speechbrain_ser.sharing.inference import DEFAULT
 
 RESULTS = "results"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", metavar="MODEL", nargs="*", default=[RESULTS])
+    own = [RESULTS if Path(RESULTS).is_dir() else str(DEFAULT)]
+    parser.add_argument("models", metavar="MODEL", nargs="*", default=own)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
     parser.add_argument(
         "--name", action="append", default=[], help="a host name that it answers to, too"

@@ -11,14 +11,20 @@ class LinearHead(nn.Linear):
     """embedding [batch, dim] -> logits [batch, class], by one linear layer with bias.
 
     dropout : before it
+    temperature : what a trained network's logits are divided by, so that its probabilities are the
+        shares of right answers (Guo et al. 2017); training does not know it
     """
 
-    def __init__(self, dim: int, labels: Sequence[str], dropout: float = 0.0):
+    def __init__(
+        self, dim: int, labels: Sequence[str], dropout: float = 0.0, temperature: float = 1.0
+    ):
         super().__init__(dim, len(labels))
         self.dropout = nn.Dropout(dropout)
+        self.temperature = temperature
 
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:
-        return super().forward(self.dropout(embedding))
+        logits = super().forward(self.dropout(embedding))
+        return logits if self.training else logits / self.temperature
 
     def probs(self, logits: torch.Tensor) -> torch.Tensor:
         """logits [batch, class] -> probabilities that add up to 1."""

@@ -178,6 +178,34 @@ def layer_weights(
     _save(figure, path, title)
 
 
+def gains(rows: Mapping[str, tuple[float, float, float]], path: str | Path, title: str) -> None:
+    """Differences and their intervals, a line each -> a PNG.
+
+    rows : name -> (difference, low, high) in points; what an interval with 0 says is drawn pale
+    """
+    figure = Figure(figsize=(7.0, 1.0 + 0.52 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(0, color="0.4", linewidth=1)
+    for place, (difference, low, high) in enumerate(rows.values()):
+        colour = "0.6" if low <= 0 <= high else "C0" if difference > 0 else "C3"
+        axes.plot([low, high], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
+        axes.plot(difference, place, "o", color=colour, markersize=7)
+        axes.annotate(
+            f"{difference:+.1f}",
+            (difference, place),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.7)
+    axes.set_xlabel("points of UA")
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    _save(figure, path, title)
+
+
 def tsne(
     embedding: np.ndarray,
     groups: dict[str, Sequence[str]],

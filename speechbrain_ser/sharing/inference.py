@@ -22,6 +22,8 @@ from speechbrain_ser.sharing import onnx
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 SHORTEST_HOP = 0.01  # seconds
+DEFAULT = Path(__file__).parent / "default"  # the model that the package holds; its card is there
+UNSURE = "unsure"
 SILENCE = 1e-4  # of full scale: a window whose samples differ by less has no speech to classify
 
 
@@ -29,7 +31,8 @@ SILENCE = 1e-4  # of full scale: a window whose samples differ by less has no sp
 class Emotion:
     """One recording's result, or a segment's: the label, and a probability for each label.
 
-    start and end are in seconds. Of silence the label is None and there are no probabilities.
+    start and end are in seconds. Of silence the label is None and there are no probabilities; where
+    the recognizer is told to be unsure the label is "unsure".
     """
 
     label: str | None
@@ -50,11 +53,17 @@ class EmotionRecognizer(Pretrained):
 
     @classmethod
     def from_hparams(
-        cls, source: str | Path, savedir: str | Path | None = None, run_opts: dict | None = None
+        cls,
+        source: str | Path = DEFAULT,
+        savedir: str | Path | None = None,
+        run_opts: dict | None = None,
+        unsure_below: float = 0.0,
     ) -> "EmotionRecognizer":
         """source: a best/ folder, hub id or .onnx file; run_opts: e.g. {"device": "cuda:0"}.
 
+        source : none is the package's own model, see the card in DEFAULT
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
+        unsure_below : a label whose probability is lower is "unsure"
 
         Raises InputError for a folder that is no model, is broken, or would do more than classify.
         """
@@ -70,6 +79,7 @@ class EmotionRecognizer(Pretrained):
                 "its results do not hold.",
                 source,
             )
+        parts["unsure_below"] = unsure_below
         return cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
 
     def enrol(self, paths: Sequence[str | Path]) -> None:
@@ -277,7 +287,9 @@ class EmotionRecognizer(Pretrained):
                 "broken or do not suit this recording, so train or fetch it again"
             )
         named = dict(zip(self.hparams.labels, probs, strict=True))
-        return Emotion(max(named, key=named.get), named, start, end)
+        label = max(named, key=named.get)
+        sure = named[label] >= self.hparams.unsure_below
+        return Emotion(label if sure else UNSURE, named, start, end)
 
 
 def _or_error(function: Callable[..., T], *arguments, **named) -> T | InputError:
