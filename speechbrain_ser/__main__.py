@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if hasattr(module, "USAGE"):  # a recipe's settings may follow
         options, options.settings = parser.parse_known_args(own)
     else:
-        options = parser.parse_args(own)
+        options = parser.parse_intermixed_args(own)  # options may stand between recordings
     return program(f"ser {name}")(module.run)(options)
 
 

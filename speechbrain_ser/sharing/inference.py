@@ -50,6 +50,7 @@ class EmotionRecognizer(Pretrained):
 
     HPARAMS_NEEDED = ["labels", "reader"]
     MODULES_NEEDED = ["model"]
+    unsure_below = 0.0
 
     @classmethod
     def from_hparams(
@@ -79,8 +80,9 @@ class EmotionRecognizer(Pretrained):
                 "its results do not hold.",
                 source,
             )
-        parts["unsure_below"] = unsure_below
-        return cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
+        recognizer = cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
+        recognizer.unsure_below = unsure_below
+        return recognizer
 
     def enrol(self, paths: Sequence[str | Path]) -> None:
         """Recordings of the speaker who follows, for a model that normalises by speaker.
@@ -288,7 +290,7 @@ class EmotionRecognizer(Pretrained):
             )
         named = dict(zip(self.hparams.labels, probs, strict=True))
         label = max(named, key=named.get)
-        sure = named[label] >= self.hparams.unsure_below
+        sure = named[label] >= self.unsure_below
         return Emotion(label if sure else UNSURE, named, start, end)
 
 
