@@ -76,10 +76,16 @@ def load_tree(text: str) -> CommentedMap:
 
 
 def dump(tree: Mapping) -> str:
+    """The tree as text.
+
+    In a list on one line ruamel writes a mapping of one key without braces, and a class' tag
+    becomes that of the key. HyperPyYAML's own writing does so, too: hence `bare` puts them on
+    lines of their own.
+    """
     stream = io.StringIO()
     writer = ruamel.yaml.YAML()
     writer.width = 100
-    writer.brace_single_entry_mapping_in_flow_sequence = True  # or a tag would be the key's
+    writer.brace_single_entry_mapping_in_flow_sequence = True
     writer.dump(tree, stream)
     return stream.getvalue()
 
@@ -176,7 +182,8 @@ def bare(node: Any, known: dict[int, Any] | None = None) -> Any:
         copy = CommentedMap((key, bare(value, known)) for key, value in node.items())
     elif isinstance(node, list):
         copy = CommentedSeq(bare(item, known) for item in node)
-        copy.fa.set_flow_style()
+        if not any(isinstance(item, Mapping) for item in node):  # see dump
+            copy.fa.set_flow_style()
     else:
         return node
     if tag_of(node):

@@ -108,9 +108,10 @@ def test_one_argument_in_a_list_keeps_its_class():
     """ruamel's short form of a one-key mapping in a list gave the tag to the key."""
     text = "parts: [!new:torch.nn.Linear {in_features: {a: 1}}]"
     tree = hp.bare(hp.load_tree(text))
-    again = hp.load_tree(hp.dump(tree))
-    assert hp.tag_of(again["parts"][0]) == "!new:torch.nn.Linear"
-    assert hp.plain(again) == hp.plain(tree)
+    resolved = hp.resolve(tree, RECIPES / "RAVDESS/hparams/linear.yaml")
+    for again in (hp.load_tree(hp.dump(tree)), resolved):
+        assert hp.tag_of(again["parts"][0]) == "!new:torch.nn.Linear"
+        assert hp.plain(again) == hp.plain(tree)
 
 
 def parts_of(folder: Path) -> dict[str, dict]:
