@@ -1,5 +1,6 @@
 """Whisper (Radford et al. 2022), the encoder alone, from the waveform on."""
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,9 +14,10 @@ from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder, fast_path, unpack
-from speechbrain_ser.models.encoders.pretrained import first, load_model
+from speechbrain_ser.models.encoders.pretrained import config_of, first, load_model
 from speechbrain_ser.models.padding import pad_items, valid_mask
 
+logger = logging.getLogger(__name__)
 WINDOW, HOP = 400, 160  # samples: 25 and 10 ms
 STRIDE = 2  # of the second convolution: mel frames per frame
 FLOOR = 8.0  # what is kept below a recording's loudest bin, in powers of ten
@@ -40,9 +42,9 @@ class WhisperEncoder(Encoder):
     """
 
     PADDINGS = ("exact", "thirty_seconds", "as_published")
-    REGULARISERS = {
-        "hidden_dropout": 0.1,
-        "attention_dropout": 0.1,
+    REGULARISERS = {  # Whisper was trained without: a tenth of its large values ruins fine-tuning
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
         "activation_dropout": 0.0,
         "layerdrop": 0.0,
     }
@@ -59,6 +61,13 @@ class WhisperEncoder(Encoder):
             encoder_layerdrop=regularisers["layerdrop"],
         )
         config = self.model.config
+        if not isinstance(source, Mapping) and config.dropout > config_of(source).dropout:
+            logger.warning(
+                "%s was trained without dropout, and %s of it ruins fine-tuning: set the encoder's "
+                "hidden_dropout and attention_dropout to 0.",
+                source,
+                config.dropout,
+            )
         self.dim = config.d_model
         self.most_samples = config.max_source_positions * HOP * STRIDE
         self.entrance = fast_path.Dropout(config.dropout)
