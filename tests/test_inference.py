@@ -334,6 +334,8 @@ def test_what_is_not_sure_is_said(best, files):
         recognizer = EmotionRecognizer.from_hparams(best, unsure_below=unsure_below)
         emotion = recognizer.classify_file(files[0])
         assert emotion.label == label and emotion.probs == sure.probs
+    with pytest.raises(InputError, match="unsure_below is 50: give a probability, 0 to 1"):
+        EmotionRecognizer.from_hparams(best, unsure_below=50)
 
 
 def test_the_package_s_own_model_is_light_and_says_what_it_needs(monkeypatch, capsys, files):

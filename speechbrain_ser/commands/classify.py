@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 OWN_MODEL = (
     "No model is named: this is the package's own, trained on actors of RAVDESS (English) and nEMO "
     "(Polish), for research alone (CC BY-NC-SA 4.0). What to expect of it elsewhere: "
-    "speechbrain_ser/sharing/default/README.md"
 )
 COLUMNS = ("file", "start", "end", "label")
 
@@ -59,13 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from speechbrain_ser import EmotionRecognizer  # late: it takes seconds, and --help none
+    from speechbrain_ser.sharing.inference import (  # late: it takes seconds, and --help none
+        DEFAULT,
+        EmotionRecognizer,
+    )
 
     model, files = model_and_files(options.words)
     paths = list(files_of(files))
     given, unsure_below = {"run_opts": {"device": options.device}}, options.unsure_below
     if model is None:
-        print(OWN_MODEL, file=sys.stderr)
+        print(f"{OWN_MODEL}{DEFAULT}/README.md", file=sys.stderr)
         unsure_below = 0.5 if unsure_below is None else unsure_below
     else:
         given["source"] = model
@@ -95,7 +97,7 @@ def model_and_files(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     if not is_model and (first == "-" or path.exists() or path.suffix.lower() in endings()):
         return None, words
     if not is_model and not rest:
-        raise InputError(f"{first}: no such file, and no model's name alone is enough")
+        raise InputError(f"{first}: no such file; if it is a model, name recordings behind it")
     if not rest:
         raise InputError(f"{first} is a model: name recordings behind it")
     return first, rest

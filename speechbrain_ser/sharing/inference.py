@@ -66,8 +66,11 @@ class EmotionRecognizer(Pretrained):
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
         unsure_below : a label whose probability is lower is "unsure"
 
-        Raises InputError for a folder that is no model, is broken, or would do more than classify.
+        Raises InputError for a folder that is no model, is broken, or would do more than classify,
+        and for an unsure_below that is no probability.
         """
+        if not 0 <= unsure_below <= 1:
+            raise InputError(f"unsure_below is {unsure_below}: give a probability, 0 to 1")
         if str(source).endswith(onnx.ENDING):
             parts = onnx.load(source)
         else:
