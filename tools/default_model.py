@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="the row's folder of runs")
     folder = parser.parse_args().runs
     runs = summary.runs_of(folder)
-    assert [run["fold"] for run in runs] == list(range(1, 7)), "six folds of one seed are needed"
+    if [run["fold"] for run in runs] != list(range(1, 7)):
+        parser.error(f"{folder} does not hold six folds of one seed: run the row first, see --help")
     first, *others = runs
     fitted = [np.concatenate(own) for own in zip(*map(answers, others), strict=True)]
     divisor = round(calibration.temperature(*fitted), 3)

@@ -70,10 +70,10 @@ class EncoderLayers(nn.Module):
 
 
 class PooledLayers(EncoderLayers):
-    """Mean and standard deviation over time of layers, of a recording and of faster copies of it.
+    """Mean and standard deviation over time of layers, of a recording and copies of it.
 
-    A copy is what is heard when the recording is played `speed` times as fast: shorter and higher,
-    as if by another speaker. Here a copy is a frame: features are [batch, copy, layer, 2 dim].
+    A copy is what is heard when the recording is played `speed` times as fast: above 1 shorter
+    and higher, below 1 longer and lower, as if by another speaker. Here a copy is a frame: features are [batch, copy, layer, 2 dim].
 
     Arguments
     ---------
