@@ -73,7 +73,8 @@ class PooledLayers(EncoderLayers):
     """Mean and standard deviation over time of layers, of a recording and copies of it.
 
     A copy is what is heard when the recording is played `speed` times as fast: above 1 shorter
-    and higher, below 1 longer and lower, as if by another speaker. Here a copy is a frame: features are [batch, copy, layer, 2 dim].
+    and higher, below 1 longer and lower, as if by another speaker. Here a
+    copy is a frame: features are [batch, copy, layer, 2 dim].
 
     Arguments
     ---------
