@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import re
 import shlex
 from collections import Counter
 from functools import cache
@@ -14,6 +15,7 @@ import torch
 from conftest import RECIPES, ROOT, TINY, no_figures, run, tiny
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.campaign import rows
 from speechbrain_ser.campaign.rows import name_of
 from speechbrain_ser.commands import summarize
 from speechbrain_ser.data.datasets import ShuffledBatches, UnderSampledBatches
@@ -29,21 +31,14 @@ COLUMNS = (
     "paper item row script hparams overrides protocol corpus paper_WA paper_UA paper_sd "
     "WA UA UA_sd WA_pooled UA_pooled UA_pooled_sd folds seeds commit note"
 ).split()
-PARK = [
-    row
-    for name in ("IEMOCAP", "VoxCeleb1")
-    for row in csv.DictReader((RECIPES / name / "RESULTS.csv").read_text().splitlines())
-    if row["paper"] == "Park 2023"
+ROWS = [
+    row for path in FILES for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
 ]
-PEPINO, GAO, WANG, GAVALI = (
-    [
-        row
-        for path in FILES
-        for row in csv.DictReader(path.read_text().splitlines())
-        if row["paper"] == paper and "small network" not in row["item"]
-    ]
-    for paper in ("Pepino 2021", "Gao 2023", "Wang 2023", "Gavali & Verma")
+PARK, PEPINO, GAO, WANG, GAVALI = (
+    [row for row in ROWS if row["paper"] == paper and "whisper" not in row["item"]]
+    for paper in ("Park 2023", "Pepino 2021", "Gao 2023", "Wang 2023", "Gavali & Verma")
 )
+PAIRS = [row for row in ROWS if row["against"] and "fine-tuned" in row["item"]]
 CHAINED = [row for row in [*PARK, *GAO, *WANG, *GAVALI] if row["hparams"] != "hparams/speaker.yaml"]
 IDS = [f"{row['item']}-{row['row']}-{row['protocol']}" for row in PARK]
 
@@ -545,3 +540,22 @@ def test_rows_of_gavali_and_verma_run_in_mini(item, names, tmp_path):
         size = settings_of(row)["sizes"][0]
         assert len(results["chosen"].split(" + ")) == size
         assert sum(r["size"] == size for r in results["ensemble"]) == {3: 20, 5: 6}[size]
+
+
+@pytest.mark.parametrize("row", PAIRS, ids=row_id)
+def test_a_fine_tuned_row_differs_from_the_one_it_is_held_against_in_one_idea(row):
+    other = rows.named()[row["against"]]
+    assert row["corpus"] == other["corpus"] and row["protocol"] == other["protocol"]
+    if (row["script"], row["hparams"]) == (other["script"], other["hparams"]):
+        one, two = (hp.plain(settings_of(r)) for r in (other, row))
+        keys = {re.split(r"[:.\[]", line)[0] for line in hp.differences(one, two)}
+        ideas = [
+            {"contrastive_weight"},
+            {"augment", "cache"},  # a view differs in each epoch
+            {"augment"},
+            {"blocks"},
+            {"head", "criterion"},
+            {"tasks", "alpha"},
+            {"tasks", "alpha", "adversarial"},
+        ]
+        assert keys - {"variant", "output_folder"} in ideas
