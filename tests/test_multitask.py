@@ -359,6 +359,42 @@ def test_the_last_epoch_or_the_best_on_test_as_labelled(tmp_path):
     assert json.loads(path.read_text())["protocol"].startswith("replication")
 
 
+def test_without_sentences_by_hand():
+    manifest = {
+        f"{speaker}{number}": {"speaker": speaker, "words": words}
+        for speaker in "abc"
+        for number, words in enumerate(("ONE", "TWO", "THREE", "FOUR", ""))
+    }
+
+    def outer(manifest, fold):
+        of = {name: {i: e for i, e in manifest.items() if i[0] == name} for name in "abc"}
+        return {"train": of["a"], "valid": of["b"], "test": of["c"]}
+
+    parts = splits.without_sentences(manifest, 1, outer=outer, every=2)
+    # FOUR, ONE, THREE, TWO: the second and the fourth are left out; who said nothing stays
+    assert list(parts["train"]) == ["a2", "a3", "a4"] and list(parts["valid"]) == ["b2", "b3", "b4"]
+    assert list(parts["test"]) == ["c0", "c1", "c2", "c3", "c4"]
+    for every in (1, 5):
+        with pytest.raises(InputError, match="set every from 2 to 4"):
+            splits.without_sentences(manifest, 1, outer=outer, every=every)
+
+
+def test_word_error_rates_of_known_and_new_sentences_by_hand():
+    brain = SimpleNamespace(
+        parts={"train": {"t": {"words": "A B C D"}}},
+        rows={
+            "1": {"reference": "A B C D", "hypothesis": "A B C"},
+            "2": {"reference": "E F", "hypothesis": "F F"},
+            "3": {"reference": "A B C D", "hypothesis": "A B C D"},
+            "4": {"reference": "", "hypothesis": "NOTHING"},
+        },
+    )
+    rates = MultitaskBrain.error_rates_by_sentence(brain)
+    assert rates == {"WER_known": 12.5, "WER_new": 50.0}
+    del brain.rows["2"]
+    assert MultitaskBrain.error_rates_by_sentence(brain) == {}
+
+
 def test_without_validation_by_hand():
     manifest = {
         f"{s}{i}": {"emotion": "sad", "speaker": s, "session": s, "gender": "F"}

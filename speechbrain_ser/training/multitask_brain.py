@@ -162,6 +162,7 @@ class MultitaskBrain(SerBrain):
         for task in tasks:
             if task == "asr" and self.error_rate.scores:
                 scores["WER"] = self.error_rate.summarize("WER")
+                scores |= self.error_rates_by_sentence()
             elif task not in ("asr", "emotion"):
                 names = self.hparams.targets[task]
                 known = [row for row in self.rows.values() if row[f"{task}_target"]]
@@ -173,6 +174,18 @@ class MultitaskBrain(SerBrain):
                     own = metrics.score(*numbers, names)
                     scores |= {f"{name}_{task}": own[name] for name in ("WA", "UA")}
         return scores
+
+    def error_rates_by_sentence(self) -> dict[str, float]:
+        """The error rate of sentences that training said, too, and of others: {} without both."""
+        trained = {entry["words"] for entry in self.parts["train"].values()}
+        rates = {"WER_known": ErrorRateStats(), "WER_new": ErrorRateStats()}
+        for row in self.rows.values():
+            if row["reference"]:
+                rate = rates["WER_known" if row["reference"] in trained else "WER_new"]
+                rate.append([""], [row["hypothesis"].split()], [row["reference"].split()])
+        if not all(rate.scores for rate in rates.values()):
+            return {}
+        return {name: rate.summarize("WER") for name, rate in rates.items()}
 
     def predictions(self):
         if "emotion" not in self.modules.model.heads:

@@ -7,7 +7,11 @@ apart. `protocol` computes the same from the result.
 """
 
 from speechbrain_ser.data.splits.entries import NoSuchFold
-from speechbrain_ser.data.splits.nested import speaker_identification, without_validation
+from speechbrain_ser.data.splits.nested import (
+    speaker_identification,
+    without_sentences,
+    without_validation,
+)
 from speechbrain_ser.data.splits.parts import (
     PARTS,
     Parts,
@@ -42,5 +46,6 @@ __all__ = [
     "random_folds",
     "speaker_identification",
     "stratified",
+    "without_sentences",
     "without_validation",
 ]

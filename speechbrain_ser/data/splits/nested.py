@@ -29,6 +29,32 @@ def without_validation(manifest: Manifest, fold: int = 1, *, outer: Callable[...
     return {"train": train, "valid": parts["test"], "test": parts["test"]}
 
 
+def without_sentences(
+    manifest: Manifest, fold: int = 1, *, outer: Callable[..., Parts], every: int = 6
+) -> Parts:
+    """The outer split, of which training and validation hear no test sentence in `every`-th place.
+
+    The corpus' sentences are counted in alphabetical order; each `every`-th is left out of training
+    and validation. The test part is outer's: a recogniser shows there what it makes of sentences
+    that it knows (`WER_known`), and of others (`WER_new`).
+
+    Raises InputError for a corpus without transcripts, or with fewer than `every` sentences.
+    """
+    sentences = sorted({entry["words"] for entry in manifest.values()} - {""})
+    if not 2 <= every <= len(sentences):
+        raise InputError(
+            f"the corpus has {len(sentences)} different transcripts, of which every {every} is to "
+            f"be left out: set every from 2 to {len(sentences)}"
+        )
+    held_out = set(sentences[every - 1 :: every])
+    parts = outer(manifest, fold=fold)
+    heard = {
+        part: {i: entry for i, entry in parts[part].items() if entry["words"] not in held_out}
+        for part in ("train", "valid")
+    }
+    return heard | {"test": parts["test"]}
+
+
 def speaker_identification(
     manifest: Manifest,
     fold: int = 1,
