@@ -17,7 +17,7 @@ from torch import nn
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.files import as_json, settle
+from speechbrain_ser.files import as_json, read_json, settle
 from speechbrain_ser.models import safety, seen
 from speechbrain_ser.models.encoders import Encoder, fingerprints
 
@@ -226,3 +226,9 @@ def trained_on(source: str | Path) -> seen.Seen:
         return seen.read(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, KeyError):
         raise InputError(f"{path} is damaged: train or fetch the model again") from None
+
+
+def results_of(source: str | Path) -> dict:
+    """The results.json of a best/ folder: {} if it has none."""
+    path = find(source) / RESULTS
+    return read_json(path, "train or fetch the model again") if path.is_file() else {}

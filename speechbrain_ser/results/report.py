@@ -43,9 +43,12 @@ def complete(folder: Path) -> None:
 
 
 def write(
-    folder: Path, brain: sb.Brain, corpus: str, parts: Mapping[str, Mapping[str, dict]]
+    folder: Path, brain: sb.Brain, source: Mapping, parts: Mapping[str, Mapping[str, dict]]
 ) -> dict:
-    """Write the files of a tested SerBrain; return the content of results.json."""
+    """Write the files of a tested SerBrain; return the content of results.json.
+
+    source : {"corpus": its name, "manifest": the digest of its manifest}
+    """
     from speechbrain_ser.results import (
         plots,  # late: a run that begins need not wait for matplotlib
     )
@@ -56,7 +59,7 @@ def write(
     facts = brain.facts()
     normalised = ", transductive" if facts.get("transductive") else ""
     results = brain.scores | {
-        "corpus": corpus,
+        **source,
         "protocol": f"{hparams.protocol}, {splits.protocol(parts)}{normalised}",
         "experiment": f"{hparams.experiment}{hparams.variant}",
         "fold": hparams.fold,
@@ -81,7 +84,7 @@ def write(
             )
     table = output.as_csv(list(rows[0]), (row.values() for row in rows))
     write_atomically(folder / "predictions.csv", table)
-    title = f"{results['experiment']} on {corpus}, fold {hparams.fold}, seed {hparams.seed}"
+    title = f"{results['experiment']} on {source['corpus']}, fold {hparams.fold}, seed {hparams.seed}"
     if "confusion" in results:
         plots.confusion_matrix(
             results["confusion"],

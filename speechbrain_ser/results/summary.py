@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from speechbrain_ser import output
+from speechbrain_ser.data import manifests
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 from speechbrain_ser.results import metrics, report
@@ -40,8 +41,17 @@ def over_runs(runs: Sequence[dict]) -> dict[str, dict[str, float | None]]:
     WA, UA, F1 are means over folds, "..._pooled" of all the folds' test utterances together; both
     are then averaged over seeds, "sd" being the sample deviation over them, None for one seed.
 
-    Raises InputError if the seeds have different folds: their spread would be the folds'.
+    Raises InputError if the seeds have different folds (their spread would be the folds'), or the
+    runs read different states of the corpus.
     """
+    first, *others = runs
+    for run in others:
+        if manifests.same_source(first, run) is False:
+            one, other = (read_json(r["folder"] / "manifest.json") for r in (first, run))
+            raise InputError(
+                f"{first['folder']} and {run['folder']} read different states of the corpus "
+                f"({manifests.differences(one, other)}): delete the older and run it again"
+            )
     by_seed = {run["seed"]: [r for r in runs if r["seed"] == run["seed"]] for run in runs}
     folds = {seed: [run["fold"] for run in own] for seed, own in by_seed.items()}
     if len({tuple(sorted(own)) for own in folds.values()}) > 1:

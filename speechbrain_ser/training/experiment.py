@@ -14,7 +14,7 @@ import speechbrain as sb
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
-from speechbrain_ser.data import datasets, splits
+from speechbrain_ser.data import datasets, manifests, splits
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import read_json, write_atomically
 from speechbrain_ser.models import saved
@@ -24,8 +24,8 @@ from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop
 
 logger = logging.getLogger("speechbrain_ser")
-# settings that change no number: a run may go on with others
-FREE = ("workers", "logger", "export_encoder")
+# settings that change no number: a run may go on with others. What is in data_folder is compared.
+FREE = ("workers", "logger", "export_encoder", "data_folder")
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -72,7 +72,8 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     if data_side["split"] is None:
         raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
     with parallel.first_alone():
-        manifest = read_manifest(folder, settings, data_side["corpus"])
+        manifest = manifests.marked(prepare(settings, data_side["corpus"]))
+        refuse_other_corpus(folder, corpus_name(settings), manifest)
     parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
     refuse_choices_on_test(settings, parts)
     targets = with_classes(settings["targets"], parts["train"])
@@ -84,7 +85,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     if not parallel.is_first():
         parallel.wait()  # until the folder is taken
         if not report.is_complete(folder):
-            fit_and_test(brain_class, settings, run_opts, parts)
+            fit_and_test(brain_class, settings, run_opts, parts, manifest)
         parallel.end()
         return
     with claim(folder, settings):
@@ -95,7 +96,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
             write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
             parallel.wait()
             if not report.is_complete(folder):
-                fit_and_test(brain_class, settings, run_opts, parts)
+                fit_and_test(brain_class, settings, run_opts, parts, manifest)
         finally:
             logging.getLogger().removeHandler(log)
             log.close()
@@ -104,16 +105,21 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
 
 
 def fit_and_test(
-    brain_class: type[SerBrain], settings: Mapping, run_opts: Mapping, parts: Mapping
+    brain_class: type[SerBrain],
+    settings: Mapping,
+    run_opts: Mapping,
+    parts: Mapping,
+    manifest: Mapping[str, dict],
 ) -> None:
     """Train on parts["train"], choose on parts["valid"], test on parts["test"], export."""
     folder = Path(settings["output_folder"])
     corpus = corpus_name(settings)
+    source = {"corpus": corpus, "manifest": manifests.digest(manifest)}
     main_target = next(iter(settings["targets"]))
     logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
-    known = phases.start(brain_class.phase_networks(hparams), settings["phases"], corpus, parts)
+    known = phases.start(brain_class.phase_networks(hparams), settings["phases"], source, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
@@ -154,7 +160,7 @@ def fit_and_test(
     brain.evaluate(loaders["test"])
     if not parallel.is_first():
         return
-    results = report.write(folder, brain, corpus, parts)
+    results = report.write(folder, brain, source, parts)
     if hparams["logger"] is not None and hparams["epochs"].history:
         hparams["logger"].end(results, sorted(folder.glob("*.png")))
     model, settings = brain.modules.model, brain.exported(settings)
@@ -194,12 +200,25 @@ def corpus_name(settings: Mapping) -> str:
     return f"mini-{name}" if settings["mini"] else name
 
 
-def read_manifest(folder: Path, settings: Mapping, corpus: Mapping) -> dict:
-    """The manifest that the run in this folder began with, else a new one."""
+def refuse_other_corpus(folder: Path, corpus: str, manifest: Mapping[str, dict]) -> None:
+    """Raise InputError if this run, or a finished fold or seed beside it, read other data."""
     path = folder / "manifest.json"
     if has_begun(folder) and path.is_file():
-        return read_json(path)
-    return prepare(settings, corpus)
+        if changed := manifests.differences(read_json(path), manifest):
+            raise InputError(
+                f"{folder} began with another state of the corpus ({changed}): give this run a "
+                "--variant NAME of its own, or delete that folder"
+            )
+    here = {"corpus": corpus, "manifest": manifests.digest(manifest)}
+    for results in sorted(folder.parents[1].glob("fold*/*/results.json")):
+        there = read_json(results)
+        if manifests.same_source(there, here) is False:
+            changed = manifests.differences(read_json(results.with_name(path.name)), manifest)
+            raise InputError(
+                f"{results.parent}, a run of the same experiment, read another state of the corpus "
+                f"({changed}): give this run a --variant NAME of its own, or delete "
+                f"{folder.parents[1]}"
+            )
 
 
 def prepare(settings: Mapping, corpus: Mapping) -> dict:

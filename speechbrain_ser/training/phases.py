@@ -17,7 +17,7 @@ from torch import nn
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
-from speechbrain_ser.data import splits
+from speechbrain_ser.data import manifests, splits
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 
@@ -117,19 +117,27 @@ def without(settings: Mapping) -> dict:
 def start(
     networks: Mapping[str, nn.Module],
     wanted: Mapping,
-    corpus: str,
+    source: Mapping,
     parts: Mapping[str, Mapping[str, dict]],
 ) -> seen.Seen:
     """Load the phases' weights; return what the finished model will have seen, phases included.
 
     networks : phase -> the network that takes its weights
+    source : {"corpus", "manifest"} of this run
 
-    Raises InputError if a phase was trained on a test utterance, or on a test speaker where the
-    split promises unseen speakers.
+    Raises InputError if a phase read another state of the same corpus, or was trained on a test
+    utterance, or on a test speaker where the split promises unseen speakers.
     """
+    corpus = source["corpus"]
     test_speakers = {entry["speaker"] for entry in parts["test"].values()}
     earlier = []
     for name, phase in wanted.items():
+        results = saved.results_of(phase["best"])
+        if phase.get("same_corpus", True) and manifests.same_source(results, source) is False:
+            raise InputError(
+                f"{phase['best']} was trained on another state of the corpus than is read here: "
+                "train that phase again, or give the data_folder of its training"
+            )
         saved.load_weights(networks[name], phase["best"])
         for known in saved.trained_on(phase["best"]):
             leaked = seen.among(parts["test"], known, "utterances")
