@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ EXPECTED = (
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SPLITS = ("train", "valid", "test")
 GENDERS = {"f": "F", "female": "F", "m": "M", "male": "M", "": ""}
+SEGMENT = re.compile(
+    r"(segment_?)?(start|end|begin|stop|onset|offset)([_ ]?(time|s|sec|seconds|ms))?"
+)
 SHOWN = 5  # bad rows in one message
 
 
@@ -29,7 +33,7 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
 
     Relative paths start at the table's folder. utt_id is the path without its ending, if the table
     gives none. A json file is a list of objects, or one object {utt_id: object}. Other columns
-    are ignored. Audio that lies beside the named files and is in no row is counted and logged.
+    are ignored, but for those of segments (start, end_time, ...), which are refused. Audio that lies beside the named files and is in no row is counted and logged.
 
     Raises InputError that names the bad rows by line (of a json file, by entry), up to five.
     """
@@ -38,6 +42,7 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
         how = corpora.how_to_give(VARIABLE)
         raise InputError(f"{table} is a folder, expected {EXPECTED}: {how}")
     entries = read(table, REQUIRED, EXPECTED)
+    refuse_segments(table, entries)
     has_split = any("split" in fields for _, fields in entries)
     rows: dict[str, dict] = {}
     places: dict[str, int] = {}  # utt_id -> number of its entry
@@ -79,6 +84,16 @@ def read(table: Path, required: Sequence[str], expected: str) -> list[tuple[str,
         lacking = f"{', '.join(absent)}: it holds {', '.join(map(str, columns)) or 'no row'}"
         raise InputError(f"{table} lacks {lacking}, expected {expected}")
     return entries
+
+
+def refuse_segments(table: Path, entries: Sequence[tuple[str, dict]]) -> None:
+    """InputError for columns that say where in a file an utterance lies: files are read whole."""
+    names = dict.fromkeys(str(name) for _, fields in entries for name in fields)
+    if marks := [name for name in names if SEGMENT.fullmatch(name.strip().lower())]:
+        raise InputError(
+            f"{table} has the column {marks[0]}, as if its rows were parts of longer files, and "
+            "here a row is a whole file: cut the files, or leave out the column"
+        )
 
 
 def stripped(fields: dict) -> dict[str, str]:
