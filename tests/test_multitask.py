@@ -27,6 +27,7 @@ from speechbrain_ser.models.multitask import (
     TwoStageNetwork,
 )
 from speechbrain_ser.results import metrics
+from speechbrain_ser.training import multitask_brain
 from speechbrain_ser.training.multitask_brain import MultitaskBrain
 
 ASR_GENDER = RECIPES / "IEMOCAP/hparams/asr_gender.yaml"
@@ -357,6 +358,44 @@ def test_the_last_epoch_or_the_best_on_test_as_labelled(tmp_path):
     run(MULTITASK, tiny(MULTITASK, tmp_path, *words))
     path = tmp_path / "multitask_replication/fold1/1000/results.json"
     assert json.loads(path.read_text())["protocol"].startswith("replication")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (["emotion", "style"], r"mine has no style labels.*--tasks '\[emotion\]'"),
+        (["asr", "gender"], r"mine has no transcripts.*--tasks '\[gender\]'"),
+    ],
+)
+def test_a_task_without_a_label_is_refused(tasks, message):
+    entry = {"emotion": "sad", "gender": "F", "style": "", "words": ""}
+    settings = {
+        "tasks": tasks,
+        "targets": LABELS | {"style": ["impro"]},
+        "corpus": {"name": "mine"},
+    }
+    with pytest.raises(InputError, match=message):
+        MultitaskBrain.corpus_settings(settings, {"train": {"a": entry, "b": entry}})
+    known = {"train": {"a": entry, "b": entry | {"style": "impro", "words": "YES"}}}
+    settings["tokenizer"] = "!new:speechbrain_ser.data.text.CharTokenizer"
+    if "asr" not in tasks:
+        assert MultitaskBrain.corpus_settings(settings, known) == {}
+
+
+def test_a_recording_that_is_cut_teaches_no_words(caplog):
+    cut = SimpleNamespace(longest=2.0)
+    entries = {
+        "short": {"words": "A", "duration": 2.0},
+        "long": {"words": "A B", "duration": 2.1},
+        "silent": {"words": "", "duration": 9.0},
+    }
+    counts = {
+        utt_id: list(multitask_brain._tokens(CharTokenizer(), cut.longest, **entry))[1]
+        for utt_id, entry in entries.items()
+    }
+    assert counts == {"short": 1, "long": 0, "silent": 0}
+    MultitaskBrain.tell_cut(cut, {"train": entries, "valid": entries, "test": {}})
+    assert "1 training and 0 test recordings are longer than max_seconds, 2," in caplog.text
 
 
 def test_without_sentences_by_hand():

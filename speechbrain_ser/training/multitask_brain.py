@@ -1,6 +1,8 @@
 """One encoder trained for several tasks (Gao 2023)."""
 
 import logging
+import math
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -27,7 +29,22 @@ class MultitaskBrain(SerBrain):
 
     @staticmethod
     def corpus_settings(settings, parts):
-        """What a tokenizer takes from the training part's transcripts."""
+        """What a tokenizer takes from the training part's transcripts.
+
+        Raises InputError for a task of which the training part has no label: it would train
+        nothing, at a loss of zero.
+        """
+        for task in settings["tasks"]:
+            field, values = ("words", None) if task == "asr" else (task, settings["targets"][task])
+            labels = {entry[field] for entry in parts["train"].values()} - {""}
+            if not (labels if values is None else labels & set(values)):
+                what = "transcripts" if task == "asr" else f"{task} labels"
+                others = [name for name in settings["tasks"] if name != task]
+                raise InputError(
+                    f"{settings['corpus']['name']} has no {what}, from which the task {task} could "
+                    f"learn: leave it out, --tasks '[{', '.join(others)}]', or take a corpus with "
+                    "them"
+                )
         if "asr" not in settings["tasks"]:
             return {}
         words = [entry["words"] for entry in parts["train"].values()]
@@ -46,22 +63,39 @@ class MultitaskBrain(SerBrain):
             words = [entry["words"] for entries in parts.values() for entry in entries.values()]
             if unknown := self.modules.model.heads["asr"].tokenizer.unknown(words):
                 logger.warning("transcripts hold %s, unknown to the tokenizer: <unk>", unknown)
+            self.tell_cut(parts)
         datasets = super().make_datasets(parts)
         return {part: self.with_tokens(dataset) for part, dataset in datasets.items()}
+
+    @property
+    def longest(self) -> float:
+        """Seconds above which the reader cuts a recording, and not its transcript."""
+        longest = self.hparams.reader.max_seconds
+        return math.inf if longest is None else longest
+
+    def tell_cut(self, parts) -> None:
+        """Log how many recordings with a transcript are cut."""
+        counts = {
+            part: sum(e["duration"] > self.longest and e["words"] != "" for e in entries.values())
+            for part, entries in parts.items()
+        }
+        if any(counts.values()):
+            logger.warning(
+                "%d training and %d test recordings are longer than max_seconds, %g, and cut: in "
+                "training they have no ASR loss, in the test all their words count",
+                counts["train"],
+                counts["test"],
+                self.longest,
+            )
 
     def with_tokens(self, dataset):
         if "asr" not in self.modules.model.heads:
             return dataset
-        tokenizer = self.modules.model.heads["asr"].tokenizer
-
-        def tokens_of(words):
-            tokens = tokenizer.encode(words) if words else []
-            yield torch.tensor(tokens or [BLANK])  # a batch needs something to pad
-            yield len(tokens)
-
-        dataset.add_dynamic_item(tokens_of, takes="words", provides=["tokens", "token_count"])
+        made = partial(_tokens, self.modules.model.heads["asr"].tokenizer, self.longest)
+        takes, provides = ["words", "duration"], ["tokens", "token_count"]
+        dataset.add_dynamic_item(made, takes=takes, provides=provides)
         kept = dataset.pipeline.output_mapping
-        dataset.set_output_keys([*kept, "words", "tokens", "token_count"])
+        dataset.set_output_keys([*kept, "words", *provides])
         return dataset
 
     def compute_forward(self, batch, stage):
@@ -236,3 +270,10 @@ class MultitaskBrain(SerBrain):
             for row in self.hparams.epochs.history
         ]
         return {"gradient_conflict": kept} if self.hparams.log_gradient_conflict else {}
+
+
+def _tokens(tokenizer, longest: float, words: str, duration: float):
+    """The transcript's tokens and their number: none of a recording that is cut."""
+    tokens = tokenizer.encode(words) if words and duration <= longest else []
+    yield torch.tensor(tokens or [BLANK])  # a batch needs something to pad
+    yield len(tokens)
