@@ -7,6 +7,7 @@ ser COMMAND --help                   what a command does, by examples
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,8 @@ def main(words: Sequence[str] | None = None) -> int:
     0 done, 1 some of it could not be done, 2 the user's mistake in a sentence, 130 interrupted.
     """
     words = list(sys.argv[1:] if words is None else words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # letters of names that a terminal lacks
     name, own = command_of(words)
     module = importlib.import_module(f"speechbrain_ser.commands.{name.translate(MODULE)}")
     parser = argparse.ArgumentParser(

@@ -104,13 +104,3 @@ def test_ray_data_does_the_same(best, collection, tmp_path):
         assert ours["file"] == rays["file"]
         assert ours.get("probs") == pytest.approx(rays.get("probs"), abs=1e-5)
         assert ours.get("error") == rays.get("error")
-
-
-@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "odd\udcff"])
-def test_a_path_that_is_no_line_of_a_list_is_refused(name, best, tmp_path, capsys):
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / f"{name}.wav").write_text("no audio")
-    words = [str(best), str(tmp_path / "files"), "--out", str(tmp_path / "parts")]
-    assert ser("annotate", *words) == 2
-    (sentence,) = capsys.readouterr().err.splitlines()
-    assert "rename" in sentence and sentence.isprintable()

@@ -4,14 +4,16 @@ ser annotate results/fusion/fold1/1000/best recordings/ --out parts/
 ser annotate user/model files.txt --out parts/ --device cuda:0 --readers 8
 ser annotate user/model files.txt --out parts/ --launcher ray --workers 16
 
-COLLECTION is a folder, all audio files in and below it, or a text file with a path per line. Each
-shard of files becomes one part-NNNNNN.jsonl in --out, a line per file: label, probabilities and
-seconds, or the error of a bad file. A part is whole or not there; the same command again does what
-is missing. With Ray Data (pip install 'speechbrain-ser[ray]') the workers of a cluster share the
-work; its machines share the file system.
+COLLECTION is a folder, all audio files in and below it, linked folders too, or a text file with a
+path per line. Each shard of files becomes one part-NNNNNN.jsonl in --out, a line per file: label,
+probabilities and seconds, or the error of a bad file. In a path, bytes that are not UTF-8 stand as
+\\udcXX, from which Python's os.fsencode makes them. A part is whole or not there; the same command
+again does what is missing. With Ray Data (pip install 'speechbrain-ser[ray]') the workers of a
+cluster share the work; its machines share the file system.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -19,7 +21,9 @@ from tqdm import tqdm
 
 from speechbrain_ser.campaign import launchers
 from speechbrain_ser.commands.classify import files_of
+from speechbrain_ser.data import folders
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.output import printable
 from speechbrain_ser.sharing import annotation
 
 
@@ -37,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    began = time.monotonic()
+    began, out = time.monotonic(), printable(str(options.out))
     paths = listed(options.collection)
     missing = annotation.begin(options.out, options.model, paths, options.shard_size)
-    print(f"{len(paths)} files; {len(missing)} parts to do in {options.out}")
+    print(f"{len(paths)} files; {len(missing)} parts to do in {out}")
     work = on_ray if options.launcher == "ray" else here
     files = bad = 0
     bar = tqdm(total=len(missing), unit="part", disable=None)
@@ -53,21 +57,17 @@ def run(options: argparse.Namespace) -> int | None:
         f"{files} files in {seconds:.0f} s, {files / seconds:.1f} per second; {bad} of them are bad"
     )
     if bad:
-        print(f"their reasons: grep -h '\"error\"' {options.out}/part-*.jsonl")
+        print(f"their reasons: grep -h '\"error\"' {out}/part-*.jsonl")
     return 0
 
 
 def listed(collection: Path) -> list[str]:
     """The files of a folder, or of a list; InputError if there is neither."""
     if collection.is_dir():
-        return list(files_of([str(collection)]))
+        return files_of([str(collection)])
     if not collection.is_file():
         raise InputError(f"{collection} is neither a folder nor a list of files")
-    try:
-        lines = collection.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{collection} is no text: give a file with a path per line") from None
-    return [line.strip() for line in lines if line.strip()]
+    return folders.listed(os.fsdecode(collection.read_bytes()), str(collection))
 
 
 def arguments(options: argparse.Namespace) -> tuple:

@@ -6,23 +6,26 @@ ser classify user/model call.wav --long --csv > call.csv
 
 MODEL is a run's best/ folder, a Hub id, or a file of `ser export`; without one it is the package's
 own, which needs the encoder that it names, from the Hub or in SER_ENCODERS. FILE is an audio file,
-a folder (all audio files in and below it) or -, a list of files on standard input. Bad files are
-named on standard error with the reason, the others are done; the status is then 1.
+a folder (all audio files in and below it, linked folders too) or -, a list of files on standard
+input. Bad files are named on standard error with the reason, the others are done; the status is
+then 1. JSON and CSV hold a file's name as it is: bytes that are not UTF-8 stand in JSON as \\udcXX
+(Python's surrogateescape), in CSV as they are; on a terminal they are escaped.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import soundfile
 from tqdm import tqdm
 
 from speechbrain_ser import output
+from speechbrain_ser.data import folders
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.output import printable
 
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     )
 
     model, files = model_and_files(options.words)
-    paths = list(files_of(files))
+    paths = files_of(files)
     given, unsure_below = {"run_opts": {"device": options.device}}, options.unsure_below
     if model is None:
         print(f"{OWN_MODEL}{DEFAULT}/README.md", file=sys.stderr)
@@ -94,7 +97,7 @@ def model_and_files(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     first, *rest = words
     path = Path(first)
     is_model = path.suffix == ".onnx" or (path / "hyperparams.yaml").is_file()
-    if not is_model and (first == "-" or path.exists() or path.suffix.lower() in endings()):
+    if not is_model and (first == "-" or path.exists() or path.suffix.lower() in folders.endings()):
         return None, words
     if not is_model and not rest:
         raise InputError(f"{first}: no such file; if it is a model, name recordings behind it")
@@ -103,28 +106,38 @@ def model_and_files(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     return first, rest
 
 
-def endings() -> set[str]:
-    """Those of audio files that are read."""
-    return {f".{kind.lower()}" for kind in soundfile.available_formats()} | {".mp3", ".aif"}
+def files_of(names: Sequence[str]) -> list[str]:
+    """The files that a command line names; what folders hold beside them is told in a line.
 
-
-def files_of(names: Sequence[str]) -> Iterator[str]:
-    """The files that a command line names; InputError for a folder without audio."""
+    Raises InputError for a folder without audio.
+    """
+    paths: list[str] = []
+    others: list[Path] = []
     for name in names:
         if name == "-":
-            try:
-                yield from (line.strip() for line in sys.stdin if line.strip())
-            except UnicodeDecodeError:
-                raise InputError("standard input is no text: give a path per line") from None
+            paths += folders.listed(standard_input(), "standard input")
         elif Path(name).is_dir():
-            audio = [p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in endings()]
-            if not audio:
+            found = folders.listing(name)
+            others += found.others
+            if not found.recordings:
+                there = f"; {folders.passed_over(found.others)}" if found.others else ""
                 raise InputError(
-                    f"{name} holds no audio files: name a folder of wav, flac, mp3 ..."
+                    f"{name} holds no audio files: name a folder of wav, flac, mp3 ...{there}"
                 )
-            yield from map(str, audio)
+            paths += map(str, found.recordings)
         else:
-            yield name
+            paths.append(name)
+    if others:
+        print(folders.passed_over(others), file=sys.stderr)
+    return paths
+
+
+def standard_input() -> str:
+    """All of it, decoded as names of files are."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        names = sys.getfilesystemencoding()
+        sys.stdin.reconfigure(encoding=names, errors="surrogateescape", newline="\n")
+    return sys.stdin.read()
 
 
 def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Iterator[Result]:
@@ -163,11 +176,15 @@ def as_json(labels: Sequence[str]) -> Show:
 
 
 def as_csv(labels: Sequence[str]) -> Show:
-    """A row per segment, a column per emotion."""
+    """A row per segment, a column per emotion: escaped on a terminal, else in UTF-8, exact."""
+    on_terminal = sys.stdout.isatty()
+    if isinstance(sys.stdout, io.TextIOWrapper) and not on_terminal:
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
     def line(*values) -> None:
-        cells = [printable(value) if isinstance(value, str) else value for value in values]
-        sys.stdout.write(output.as_csv(cells, []))
+        if on_terminal:
+            values = [printable(value) if isinstance(value, str) else value for value in values]
+        sys.stdout.write(output.as_csv(values, []))
 
     line(*COLUMNS, *labels)
 
@@ -180,8 +197,8 @@ def as_csv(labels: Sequence[str]) -> Show:
 
 def as_table(labels: Sequence[str]) -> Show:
     """Columns for a reader."""
-    names = {label: printable(label) for label in labels}
-    wide = max(map(len, [*names.values(), "label"]))
+    names = {label: printable(label).rjust(len("0.000")) for label in labels}
+    wide = max(map(len, [*names.values(), "unsure"]))
     print("  ".join(["  start", "    end", "label".ljust(wide), *names.values(), "file"]))
 
     def show(path: str, emotion: Emotion) -> None:
@@ -190,7 +207,7 @@ def as_table(labels: Sequence[str]) -> Show:
             (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(name))
             for label, name in names.items()
         ]
-        heard = names[emotion.label] if emotion.label is not None else "-"
+        heard = "-" if emotion.label is None else printable(emotion.label)
         tqdm.write("  ".join([*times, heard.ljust(wide), *probs, printable(path)]))
 
     return show

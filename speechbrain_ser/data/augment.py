@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import soundfile
 import torch
 import torchaudio
 from torch.nn.utils.rnn import pad_sequence
 
+from speechbrain_ser.data import folders
 from speechbrain_ser.data.audio import SAMPLE_RATE, SpeechReader, standardise
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
@@ -240,8 +240,7 @@ def recordings(folder: str | None) -> list[Path]:
     """The audio files below a folder, sorted. Raises InputError if there is none."""
     if folder is None:
         return []
-    kinds = {f".{name.lower()}" for name in soundfile.available_formats()}
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in kinds)
+    paths = folders.listing(folder).recordings if Path(folder).is_dir() else []
     if not paths:
         raise InputError(f"{folder} holds no recordings to augment with: correct the folder")
     return paths

@@ -8,11 +8,10 @@ from pathlib import Path
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json, write_atomically
 from speechbrain_ser.models import saved
-from speechbrain_ser.output import printable
 from speechbrain_ser.sharing import onnx
 from speechbrain_ser.sharing.inference import EmotionRecognizer
 
-FILES = "files.txt"
+FILES = "files.jsonl"  # {"file": path} in each line, which holds whatever a name holds
 SETTINGS = "settings.json"
 
 
@@ -23,11 +22,6 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
     """
     if not paths:
         raise InputError("there is no file to annotate")
-    if broken := [path for path in paths if path.splitlines() != [path] or not _is_text(path)]:
-        raise InputError(
-            f"a path with a line break, or that is no text, cannot be listed in {FILES}: rename "
-            f"{printable(broken[0])} ({len(broken)} in all)"
-        )
     if shard_size < 1:
         raise InputError(f"a shard of {shard_size} files: at least 1 is needed")
     if source.endswith(onnx.ENDING):
@@ -37,7 +31,7 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
-    listing = "".join(f"{path}\n" for path in paths)
+    listing = "".join(f"{json.dumps({'file': path})}\n" for path in paths)
     settings = {
         "model": digest.hexdigest(),
         "files": hashlib.sha256(listing.encode()).hexdigest(),
@@ -59,8 +53,17 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
     return [shard for shard in shards if not part(folder, shard).is_file()]
 
 
-def _is_text(path: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in path)  # bytes of a name that are no UTF-8
+def listed(folder: Path, count: int) -> list[str]:
+    """The paths that begin() noted; InputError if they are damaged, or not `count` any more."""
+    place, remedy = folder / FILES, "delete that folder and annotate again"
+    try:
+        with open(place, encoding="utf-8") as file:
+            paths = [json.loads(line)["file"] for line in file]
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{place} is damaged: {remedy}") from None
+    if len(paths) != count:
+        raise InputError(f"{place} lists {len(paths)} files, {count} were noted: {remedy}")
+    return paths
 
 
 def part(folder: Path, shard: int) -> Path:
@@ -70,7 +73,7 @@ def part(folder: Path, shard: int) -> Path:
 class Annotator:
     """Annotates one shard per call; Ray Data keeps one per worker, so a model is loaded once.
 
-    A part has a line per file, in the order of files.txt: label, probs and seconds, or error.
+    A part has a line per file, in the order of files.jsonl: label, probs and seconds, or error.
     """
 
     def __init__(self, source: str, folder: str, batch_size: int | None, readers: int, device: str):
@@ -78,8 +81,9 @@ class Annotator:
         self.folder = Path(folder)
         self.batch_size = batch_size
         self.readers = readers
-        self.size = json.loads((self.folder / SETTINGS).read_text())["shard_size"]
-        self.paths = (self.folder / FILES).read_text().splitlines()
+        settings = json.loads((self.folder / SETTINGS).read_text())
+        self.size = settings["shard_size"]
+        self.paths = listed(self.folder, settings["count"])
 
     def __call__(self, row: dict) -> dict:
         """{"item": shard} -> the shard, its number of files, and how many of them are bad."""

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from speechbrain_ser.data import folders
 from speechbrain_ser.data.audio import duration
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# endings by which audio is known that no row of a manifest names
-AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff")
+AUDIO = folders.endings() | folders.UNREAD  # known as such also where no row of a manifest names it
+LOSSLESS = (".wav", ".flac")
+NOT_READ = "in a format that is not read"  # a reason of LeftOut
 MANY = 2_000  # files: fewer headers are read before a progress bar would be seen
 
 
@@ -137,15 +139,19 @@ class LeftOut:
 
 
 def recordings(folder: Path, left_out: LeftOut) -> Iterator[Path]:
-    """The wav and flac files of a folder, at any depth, sorted; other audio is left out."""
-    for path in sorted(folder.rglob("*")):
-        ending = path.suffix.lower()
-        if ending not in AUDIO or path.name.startswith("."):
+    """The recordings of a folder, at any depth, sorted; of one name the wav or flac file."""
+    found = folders.listing(folder)
+    whole = {path.stem for path in found.recordings if path.suffix.lower() in LOSSLESS}
+    for path in found.recordings:
+        if path.name.startswith("."):
             continue
-        if ending in (".wav", ".flac"):
-            yield path
+        if path.stem in whole and path.suffix.lower() not in LOSSLESS:
+            left_out.add("beside a wav or flac file of their name", path)
         else:
-            left_out.add("neither wav nor flac", path)
+            yield path
+    for path in found.others:
+        if path.suffix.lower() in folders.UNREAD:
+            left_out.add(NOT_READ, path)
 
 
 def keep_one(files: dict[str, Path], path: Path, left_out: LeftOut) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from speechbrain_ser.data import corpora
+from speechbrain_ser.data import corpora, folders
 from speechbrain_ser.data.corpora import table
 from speechbrain_ser.errors import InputError
 
@@ -23,9 +23,9 @@ PARTS = f"speaker_emotion_sentence with an emotion of {', '.join(EMOTIONS)}"
 def prepare(data_folder: str | Path, expected: int | None = None) -> dict[str, dict]:
     """The manifest of a clone of the published repository, or of a folder above it.
 
-    The wav or flac files may lie at any depth. Beyond the usual keys a row has "statement", the
-    number of its sentence, and "age", if data.tsv tells it. Without data.tsv the file names tell
-    speakers, emotions and sentences; genders and words are unknown.
+    The recordings may lie at any depth, behind links too. Beyond the usual keys a row has
+    "statement", the number of its sentence, and "age", if data.tsv tells it. Without data.tsv the
+    file names tell speakers, emotions and sentences; genders and words are unknown.
 
     expected : number of recordings of the complete corpus; None accepts any
 
@@ -54,7 +54,7 @@ def _table(folder: Path) -> Path | None:
     """data.tsv of the folder itself, else the only one below it."""
     if (folder / TABLE).is_file():
         return folder / TABLE
-    found = sorted(folder.rglob(TABLE))
+    found = sorted(path for path in folders.files(folder) if path.name == TABLE)
     if len(found) > 1:
         raise InputError(f"{found[0]} and {found[1]} are there: give one's folder as data_folder")
     return found[0] if found else None

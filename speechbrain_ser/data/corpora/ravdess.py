@@ -41,7 +41,9 @@ def prepare(
     expected: int | None = None,
     download: bool = False,
 ) -> dict[str, dict]:
-    """The manifest of any folder that holds the wav or flac files, at any depth.
+    """The manifest of any folder that holds the recordings, at any depth, behind links too.
+
+    Of a name in several formats the wav or flac file is taken.
 
     Speech is 1,440 files, song 1,012. Beyond the usual keys a row has "intensity" (normal or
     strong), "statement" (01 or 02) and "repetition" (01 or 02).

@@ -4,11 +4,12 @@ import csv
 import re
 from pathlib import Path
 
-from speechbrain_ser.data import corpora
+from speechbrain_ser.data import corpora, folders
 from speechbrain_ser.errors import InputError
 
 VARIABLE = "SER_VOXCELEB1"
 EXPECTED = "VoxCeleb1 with iden_split.txt and wav/id10001/1zcIwhmdeo4/00001.wav and so on"
+M4A = ".m4a"  # as published, not read
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
 LINE = re.compile(r"([123])\s+((id\d+)/[^/\s]+/[^/\s]+)\.(?:wav|m4a)")
 # as unpacked: one folder, the two archives, or those of the m4a files after conversion
@@ -50,7 +51,7 @@ def prepare(
         recording = present.pop(utt_id, None)
         if recording is None:
             missing.append(folder / "wav" / f"{utt_id}.wav")
-        elif recording.suffix == ".m4a":
+        elif recording.suffix.lower() == M4A:
             unconverted.append(recording)
         else:
             gender = genders.get(speaker, "")
@@ -84,22 +85,27 @@ def _listed(source: Path) -> dict[str, tuple[str, str]]:
 
 
 def _recordings(folder: Path) -> tuple[dict[str, Path], corpora.LeftOut]:
-    """utt_id -> its wav, else its m4a: each folder is listed once, no file asked for by itself."""
+    """utt_id -> its wav, else what is there: each folder is listed once, no file asked for."""
     present: dict[str, Path] = {}
-    left_out = corpora.LeftOut()
+    left_out, wanted = corpora.LeftOut(), folders.endings() | {M4A}
     for layout in LAYOUTS:
         for path in sorted((folder / layout).glob("id*/*/[!.]*")):
-            utt_id = "/".join((*path.parts[-3:-1], path.stem))
-            first = present.get(utt_id)
-            if path.suffix not in corpora.AUDIO:
+            if path.suffix.lower() not in wanted:
+                if path.suffix.lower() in corpora.AUDIO:
+                    left_out.add(corpora.NOT_READ, path)
                 continue
-            if path.suffix not in (".wav", ".m4a"):
-                left_out.add("neither wav nor m4a", path)
-            elif first is None or (first.suffix, path.suffix) == (".m4a", ".wav"):
-                present[utt_id] = path
-            elif path.suffix == ".wav":
-                left_out.add("second copies", path)
+            utt_id = "/".join((*path.parts[-3:-1], path.stem))
+            first = present.setdefault(utt_id, path)
+            if first is not path:
+                present[utt_id], other = sorted((first, path), key=_rank)  # first stays, if equal
+                if other.suffix.lower() != M4A:
+                    left_out.add("second copies", other)
     return present, left_out
+
+
+def _rank(path: Path) -> int:
+    ending = path.suffix.lower()
+    return 2 if ending == M4A else int(ending not in corpora.LOSSLESS)
 
 
 def _genders(meta: Path) -> dict[str, str]:
