@@ -279,8 +279,6 @@ def test_samples_that_are_no_numbers(tmp_path, value):
 @pytest.mark.parametrize("level", [0.0, 0.25])
 def test_silence(tmp_path, level):
     refused(write(tmp_path / "a.wav", np.full(16_000, level, dtype="float32")), "silent")
-    stereo = np.stack([tone(1), -tone(1)], axis=1)
-    refused(write(tmp_path / "b.wav", stereo, subtype="FLOAT"), "silent")
 
 
 @pytest.mark.parametrize(("samples", "rate"), [(80, 16_000), (399, 16_000), (240, 48_000)])
@@ -334,7 +332,7 @@ def test_a_header_that_cannot_be_true_is_refused_without_taking_its_memory(tmp_p
         (24, 1, "claims 1 channels at 1 Hz: its header is broken"),
         (24, 3_999, "claims 1 channels at 3999 Hz: its header is broken"),
         (24, 44_101, "has 44101 Hz, which have no small ratio to 16000"),
-        (40, 2**31 - 2, "truncated"),
+        (40, 2**30, "truncated"),
     ):
         data = bytearray(whole)
         data[offset : offset + 4] = value.to_bytes(4, "little")

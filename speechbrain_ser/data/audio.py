@@ -1,45 +1,36 @@
 """Audio files: headers, and the one reader that training, evaluation and inference share."""
 
 import math
-import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import soundfile
 import torch
-import torchaudio
 
-from speechbrain_ser.data import seeds
+from speechbrain_ser.data import containers, seeds
+from speechbrain_ser.data.waveforms import (
+    SILENT,
+    is_silent,
+    mono,
+    refuse_no_numbers,
+    resample,
+    resampled_length,
+    span,
+    standardise,
+)
 from speechbrain_ser.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every encoder in this package
-STREAMED = 0xFFFFFFFF  # bytes: a wav written to a pipe promises this, and is whole
-# Beyond these a header is broken. Speech needs more than 2 kHz, half of the lowest rate (telephones
-# have 8,000 Hz), and resampling makes a file at 1 Hz 16,000 times as large.
-LEAST_HERTZ, MOST_HERTZ, MOST_CHANNELS = 4_000, 1_000_000, 64
-BREAKS_OFF = "breaks off while decoding"
+BREAKS_OFF, AGAIN = "breaks off while decoding", "fetch it again"
 BLOCK = 1 << 22  # samples decoded at a time: a broken header may promise billions
-LARGEST_KERNEL = 400_000_000  # weights of a resampling filter, 1.6 GB
-SHORTEST = 0.025  # seconds: the receptive field of one wav2vec 2.0 frame
-
-
-@contextmanager
-def _naming(path: str | Path, fault: str) -> Iterator[None]:
-    """Whatever libsndfile says of a file becomes an InputError that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} {fault} ({reason}): fetch it again") from None
+# Samples decoded before those that are asked for: an mp3's frame is made of earlier ones, too, of
+# some twenty at the lowest bit rates. In other formats libsndfile seeks exactly, or not at all.
+LEAD = 1 << 16
 
 
 class Header(NamedTuple):
-    """What a file's first bytes promise."""
+    """How much a file holds."""
 
     frames: int  # samples of each channel
     rate: int  # Hz
@@ -47,28 +38,12 @@ class Header(NamedTuple):
 
 
 def header(path: str | Path) -> Header:
-    """A file's header, without decoding.
+    """A file's header, without decoding; of mp3 the frames are counted.
 
     Raises InputError if the file is missing, empty, truncated, not audio or not plausible.
     """
-    with _naming(path, "cannot be opened"):
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file")
-        size = Path(path).stat().st_size
-    with _naming(path, f"({size} bytes) is not an audio file that libsndfile reads"):
-        info = soundfile.info(str(path), verbose=True)
-    # libsndfile shortens a RIFF whose data chunk claims more bytes than the file has, and says so
-    promised = re.search(r"^data : (\d+) \(should be", info.extra_info, flags=re.MULTILINE)
-    if promised and int(promised[1]) < STREAMED:
-        raise InputError(f"{path} is truncated: its header promises more audio, fetch it again")
-    if not LEAST_HERTZ <= info.samplerate <= MOST_HERTZ or info.channels > MOST_CHANNELS:
-        raise InputError(
-            f"{path} claims {info.channels} channels at {info.samplerate} Hz: its header is "
-            f"broken, fetch it again ({LEAST_HERTZ:,} to {MOST_HERTZ:,} Hz are read)"
-        )
-    if info.frames <= 0:
-        raise InputError(f"{path} holds no audio (0 samples): remove it or fetch it again")
-    return Header(info.frames, info.samplerate, info.channels)
+    with containers.opened(path) as file:
+        return Header(file.frames, file.samplerate, file.channels)
 
 
 def duration(path: str | Path) -> float:
@@ -77,17 +52,41 @@ def duration(path: str | Path) -> float:
     return frames / rate
 
 
-def decode(path: str | Path) -> tuple[torch.Tensor, int]:
-    """path -> samples [time, channel], and their rate in Hz.
+def decode(path: str | Path, start: int = 0, stop: int | None = None) -> tuple[torch.Tensor, int]:
+    """path -> samples [time, channel] from start to stop (None: the end), and their rate in Hz.
 
-    Raises InputError for a file that breaks off.
+    A part has the samples that it has in the whole. Raises InputError for a file that breaks off,
+    be it behind the part, and for several recordings joined.
     """
-    blocks = []
-    with _naming(path, BREAKS_OFF), soundfile.SoundFile(str(path)) as file:
-        frames = max(1, BLOCK // file.channels)
-        while len(block := file.read(frames, dtype="float32", always_2d=True)):
-            blocks.append(torch.from_numpy(block))
-        return torch.cat(blocks or [torch.zeros(0, file.channels)]), file.samplerate
+    with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
+        containers.refuse_joined(path, file)
+        samples = torch.cat(list(_blocks(path, file, start, stop)))
+        if stop is not None and stop < file.frames and file.can_seek:
+            file.seek(file.frames - 1)
+            _read(path, file, 1)
+        return samples, file.samplerate
+
+
+def _blocks(
+    path: str | Path, file: containers.Recording, start: int = 0, stop: int | None = None
+) -> Iterator[torch.Tensor]:
+    """The samples of a file just opened from start to stop, [time, channel], in parts."""
+    stop = file.frames if stop is None else stop
+    size = max(1, BLOCK // file.channels)
+    at = file.seek(start - LEAD) if start > LEAD and file.can_seek else 0
+    while at < stop:
+        block = _read(path, file, min(size, stop - at))
+        at += len(block)
+        if at > start:
+            yield block[max(0, len(block) - (at - start)) :]
+
+
+def _read(path: str | Path, file: containers.Recording, count: int) -> torch.Tensor:
+    """The next `count` samples, [time, channel]."""
+    block = file.read(count, dtype="float32", always_2d=True)
+    if len(block) < count:
+        raise InputError(f"{path} at {file.tell() / file.samplerate:.1f} s {BREAKS_OFF}: {AGAIN}")
+    return torch.from_numpy(block)
 
 
 def windows(
@@ -98,26 +97,24 @@ def windows(
     Of each its start in seconds, samples [time, channel], and their rate in Hz. Raises InputError
     for a file that breaks off.
     """
-    length, rate, _ = header(path)
-    size, step = round(window * rate), max(1, round(hop * rate))
-    with _naming(path, BREAKS_OFF), soundfile.SoundFile(str(path)) as file:
-        for start in range(0, max(1, length - size + step), step):
-            file.seek(start)
-            samples = torch.from_numpy(file.read(size, dtype="float32", always_2d=True))
-            if len(samples) < min(size, length - start):
-                raise InputError(f"{path} at {start / rate:.1f} s {BREAKS_OFF}: fetch it again")
+    with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
+        containers.refuse_joined(path, file)
+        rate = file.samplerate
+        size, step = round(window * rate), max(1, round(hop * rate))
+        samples = torch.zeros(0, file.channels)
+        for start in range(0, max(1, file.frames - size + step), step):
+            # each sample is decoded once: seeking is slow in some formats and inexact in mp3
+            more = min(size, file.frames - start) - len(samples)
+            samples = torch.cat([samples, _read(path, file, more)])
             yield start / rate, samples, rate
-
-
-def standardise(speech: torch.Tensor) -> torch.Tensor:
-    """speech [time] -> the same at zero mean and unit variance."""
-    return (speech - speech.mean()) / (speech.var(correction=0) + 1e-7).sqrt()
+            samples = samples[step:]
 
 
 class SpeechReader:
     """path -> speech [time], mono float32 in [-1, 1] at one sampling rate.
 
-    Stereo is averaged and other rates are resampled. What would silently spoil a result (a
+    Stereo is averaged (of channels that cancel each other the loudest is read, and a warning names
+    the file) and other rates are resampled. What would silently spoil a result (a
     truncated, empty, silent or non-finite file) raises InputError with the file's name.
 
     Arguments
@@ -160,15 +157,18 @@ class SpeechReader:
         self.draw = (0, 0)  # seed and epoch, on which training's random windows depend
 
     def __call__(self, path: str | Path, training: bool = False) -> torch.Tensor:
-        """The speech of one file, [time]; `training` chooses between the two windows."""
-        seconds = duration(path)
-        samples, sample_rate = decode(path)
-        if len(samples) != round(seconds * sample_rate):
-            raise InputError(
-                f"{path} is truncated: its header promises {seconds:.2f} s and "
-                f"{len(samples) / sample_rate:.2f} s are there, fetch it again"
-            )
-        return self.prepare(samples.T, sample_rate, training, name=str(path))
+        """The speech of one file, [time]; `training` chooses between the two windows.
+
+        Of a file longer than max_seconds the window alone is decoded and kept.
+        """
+        frames, rate, _ = header(path)
+        length = resampled_length(frames, rate, self.sample_rate, str(path))
+        if length < self._shortest or not self._is_cut(length):
+            samples, rate = decode(path)
+            return self.prepare(samples.T, rate, training, name=str(path))
+        start = self._start(length, training, lambda: _content(path))
+        speech = self._window(path, start, frames, rate)
+        return self._normalised(speech, training)
 
     def prepare(
         self,
@@ -178,46 +178,79 @@ class SpeechReader:
         name: str = "the recording",
     ) -> torch.Tensor:
         """samples [time] or [channel, time] at any rate -> speech [time] at the reader's rate."""
-        speech = samples.mean(dim=0) if samples.dim() == 2 else samples  # [time]
-        if not torch.isfinite(speech).all():
-            raise InputError(f"{name} holds NaN or infinite samples: export it again")
-        if speech.numel() and speech.min() == speech.max():
-            raise InputError(f"{name} is silent (every sample is the same): remove it")
-        common = math.gcd(sample_rate, self.sample_rate)
-        if sample_rate // common * (self.sample_rate // common) > LARGEST_KERNEL:
-            raise InputError(
-                f"{name} has {sample_rate} Hz, which have no small ratio to {self.sample_rate}: "
-                "resample it with another program"
+        speech = mono(samples, name)
+        refuse_no_numbers(speech, name)
+        if is_silent(speech):
+            raise InputError(f"{name} {SILENT}")
+        resampled_length(len(speech), sample_rate, self.sample_rate, name)
+        speech = resample(speech, sample_rate, self.sample_rate)
+        if len(speech) < self._shortest:
+            speech = speech.repeat(self.tiling(self._shortest / len(speech)))
+        if self._is_cut(len(speech)):
+            start = self._start(
+                len(speech), training, lambda: zlib.crc32(samples.contiguous().numpy())
             )
-        if sample_rate != self.sample_rate:
-            speech = torchaudio.functional.resample(speech, sample_rate, self.sample_rate)
-        if len(speech) < SHORTEST * self.sample_rate:
-            raise InputError(
-                f"{name} lasts {1000 * len(speech) / self.sample_rate:.1f} ms: "
-                "at least 25 ms are needed"
-            )
-        speech = self._cut(self._tile(speech), training, samples)
-        if self.normalise and not (training and self.raw_in_training):
-            speech = standardise(speech)
-        return speech
+            speech = speech[start : start + self._longest]
+        return self._normalised(speech, training)
 
-    def _tile(self, speech: torch.Tensor) -> torch.Tensor:
-        shortest = round(self.min_seconds * self.sample_rate)
-        if len(speech) >= shortest:
-            return speech
-        return speech.repeat(self.tiling(shortest / len(speech)))
+    @property
+    def _shortest(self) -> int:
+        return round(self.min_seconds * self.sample_rate)
 
-    def _cut(self, speech: torch.Tensor, training: bool, samples: torch.Tensor) -> torch.Tensor:
-        if self.max_seconds is None or len(speech) <= self.max_seconds * self.sample_rate:
-            return speech
-        longest = round(self.max_seconds * self.sample_rate)
-        spare = len(speech) - longest
+    @property
+    def _longest(self) -> int:
+        return round(self.max_seconds * self.sample_rate)
+
+    def _is_cut(self, length: int) -> bool:
+        return self.max_seconds is not None and length > self.max_seconds * self.sample_rate
+
+    def _start(self, length: int, training: bool, content: Callable[[], int]) -> int:
+        """Where the window of a recording begins, in samples of speech.
+
+        `content` is a number that stands for all its samples.
+        """
+        spare = length - self._longest
         window = self.train_window if training else self.test_window
         if window == "random":
             # no hidden state: the same in any process and folder, in evaluation in any epoch
-            content = zlib.crc32(samples.contiguous().numpy())
             draw = self.draw if training else ()
-            start = seeds.stream(*draw, "window", content).randint(0, spare)
-        else:
-            start = spare // 2 if window == "centre" else 0
-        return speech[start : start + longest]
+            return seeds.stream(*draw, "window", content()).randint(0, spare)
+        return spare // 2 if window == "centre" else 0
+
+    def _window(self, path: str | Path, start: int, frames: int, rate: int) -> torch.Tensor:
+        """The window of a file from `start` on, as it is in the whole speech, [time].
+
+        Raises InputError for a file that is silent throughout.
+        """
+        stop = start + self._longest
+        first, last, skipped = span(start, stop, rate, self.sample_rate)
+        samples, _ = decode(path, first, min(last, frames))
+        speech = mono(samples.T, str(path))
+        refuse_no_numbers(speech, str(path))
+        if is_silent(speech) and _is_silent_throughout(path):
+            raise InputError(f"{path} {SILENT}")
+        return resample(speech, rate, self.sample_rate)[skipped : skipped + self._longest]
+
+    def _normalised(self, speech: torch.Tensor, training: bool) -> torch.Tensor:
+        if self.normalise and not (training and self.raw_in_training):
+            return standardise(speech)
+        return speech
+
+
+def _is_silent_throughout(path: str | Path) -> bool:
+    with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
+        return all(is_silent(mono(part.T, str(path))) for part in _blocks(path, file))
+
+
+def _content(path: str | Path) -> int:
+    """The checksum of a file's samples, channel by channel; one block is in memory.
+
+    Raises InputError for samples that are no numbers.
+    """
+    content = 0
+    for channel in range(header(path).channels):
+        with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
+            for part in _blocks(path, file):
+                refuse_no_numbers(part, str(path))
+                content = zlib.crc32(part[:, channel].contiguous().numpy(), content)
+    return content
