@@ -14,7 +14,7 @@ from benchmarks.common import TINY
 from speechbrain_ser import __main__
 from speechbrain_ser.campaign import plan
 from speechbrain_ser.results import plots
-from speechbrain_ser.training import experiment
+from speechbrain_ser.training import experiment, source
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -40,6 +40,17 @@ def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
     return [*words, *overrides]
 
 
+def earlier(yaml: Path, runs: Path) -> list[str]:
+    """Words that name the runs from which a yaml's run starts, of the fixture `runs`."""
+    if yaml.stem == "ensemble":
+        return ["--members", f"{{only: {runs}/member/fold1/42}}"]
+    experiments = {"pretrained": "asr_gender", "trained": "supcon"}
+    words = []
+    for name in re.findall(r"^(\w+)_best:", yaml.read_text(), flags=re.MULTILINE):
+        words += [f"--{name}_best", f"{runs}/{experiments.get(name, name)}/fold1/1000/best"]
+    return words
+
+
 def script_module(script: Path):
     """A recipe's script as a module."""
     spec = importlib.util.spec_from_file_location(script.stem, script)
@@ -48,11 +59,13 @@ def script_module(script: Path):
     return module
 
 
-def run(yaml: Path, arguments: list[str]) -> None:
-    """Run a recipe in this process, as its script would, on a third of its corpus."""
-    script, prepare = script_of(yaml), experiment.prepare
+def run(yaml: Path, arguments: list[str], whole: bool = False) -> None:
+    """Run a recipe in this process, as its script would, on a third of its corpus or all."""
+    script, prepare = script_of(yaml), source.prepare
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "prepare", lambda *call: thinned(prepare(*call)))
+        patch.setattr(
+            source, "prepare", prepare if whole else lambda *call: thinned(prepare(*call))
+        )
         experiment.run_once(plan.brain_of(script), script, arguments)
 
 

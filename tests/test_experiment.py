@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RECIPES, ROOT, TINY, YAMLS, run, script_of, tiny
+from conftest import RECIPES, ROOT, TINY, YAMLS, earlier, run, script_of, tiny
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
@@ -44,15 +44,7 @@ def predictions(folder: Path) -> list[dict]:
 
 @pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp_path, capsys):
-    own = [
-        word
-        for name in re.findall(r"^(\w+)_best:", yaml.read_text(), flags=re.MULTILINE)
-        for earlier in (runs / {"pretrained": "asr_gender", "trained": "supcon"}.get(name, name),)
-        for word in (f"--{name}_best", f"{earlier}/fold1/1000/best")
-    ]
-    if yaml.stem == "ensemble":
-        own = ["--members", f"{{only: {runs}/member/fold1/42}}"]
-    arguments = tiny(yaml, tmp_path, *own)
+    arguments = tiny(yaml, tmp_path, *earlier(yaml, runs))
     run(yaml, arguments)
     folder = next(tmp_path.glob("*/fold1/*"))
     left = {*LEFT, script_of(yaml).name}
@@ -289,7 +281,8 @@ def test_mini_trains_a_missing_phase_by_itself(runs, tmp_path):
     # a whole fusion run, its emotion phase in a process of its own with what it inherits
     own = ["--speaker_best", f"{runs}/speaker/fold1/1000/best", "--fold", "4"]
     small = f"{{max_epochs: 1, batch_size: 64, dim: 16, encoder: {TINY}}}"
-    run(FUSION, tiny(FUSION, tmp_path, *own, "--emotion_overrides", small))
+    # which reads the whole corpus
+    run(FUSION, tiny(FUSION, tmp_path, *own, "--emotion_overrides", small), whole=True)
     for experiment in ("emotion", "fusion"):
         assert report.is_complete(tmp_path / experiment / "fold4" / "1000")
 
@@ -339,8 +332,7 @@ def test_a_table_brings_its_own_labels(runs, tmp_path):
     assert results["labels"] == ["ang", "hap", "neu", "sad"]
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_bad_recording_is_named_also_from_a_worker(workers, runs, tmp_path):
+def test_all_bad_recordings_are_named_at_once_or_left_out(runs, tmp_path, caplog):
     manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
     rows = ["path,emotion,speaker"]
     for number, entry in enumerate(manifest.values()):
@@ -349,11 +341,23 @@ def test_a_bad_recording_is_named_also_from_a_worker(workers, runs, tmp_path):
             soundfile.write(tmp_path / f"+silent{number}.wav", np.zeros(16_000), 16_000)
             rows.append(f"+silent{number}.wav,{entry['emotion']},{entry['speaker']}")
     (tmp_path / "mine.csv").write_text("\n".join(rows))
-    words = tiny(EMOTION, tmp_path, "--corpus", "table", "--workers", workers)
+    words = tiny(EMOTION, tmp_path, "--corpus", "table", "--max_epochs", "1", "--workers", "1")
     words[words.index("--mini") + 1] = "False"
-    with pytest.raises(InputError) as error:
-        run(EMOTION, [*words, "--data_folder", str(tmp_path / "mine.csv")])
-    assert re.fullmatch(r".*silent\d+.wav is silent .*: remove it", str(error.value))
+    words += ["--data_folder", str(tmp_path / "mine.csv")]
+    with pytest.raises(
+        InputError, match=r"(\d+) of \d+ recordings of .*mine.csv cannot be used"
+    ) as error:
+        run(EMOTION, words)
+    count = int(str(error.value).split()[0])
+    shown = re.findall(r"([^( ]+silent\d+.wav) is silent", str(error.value))
+    assert len(shown) == 5 < count and f"; and {count - 5} more" in str(error.value)
+    assert not list(tmp_path.rglob("CKPT*")), "nothing was trained"
+    run(EMOTION, [*words, "--unreadable", "leave_out"])
+    assert f"{count} recordings are left out, such as: " in caplog.text
+    folder = tmp_path / "emotion_table/fold1/1000"
+    assert json.loads((folder / "results.json").read_text())["left_out"] == count
+    assert "silent" not in (folder / "manifest.json").read_text()
+    assert (folder / "left_out.txt").read_text().count("is silent") == count
 
 
 def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, without_corpora):

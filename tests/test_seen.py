@@ -45,16 +45,16 @@ def phase(tmp_path):
 
     def tells(known) -> list:
         (folder / "trained_on.json").write_text(json.dumps(known))
-        return phases.start({"a": network}, {"a": {"best": str(folder)}}, "table", PARTS)
+        return phases.start({"a": network}, {"a": {"best": str(folder)}}, {"corpus": "table"}, PARTS)
 
     tells.folder = folder
     return tells
 
 
 def test_no_id_and_no_name_can_be_read_and_the_same_run_gives_the_same_file():
-    known = phases.start({}, {}, "table", PARTS)
+    known = phases.start({}, {}, {"corpus": "table"}, PARTS)
     text = json.dumps(known)
-    assert known == phases.start({}, {}, "table", PARTS)
+    assert known == phases.start({}, {}, {"corpus": "table"}, PARTS)
     assert not any(word in text for word in ("anna", "bert", "carl", "dora", "rec", "/"))
     (one,) = known
     assert (len(one["speakers"]), len(one["utterances"])) == (3, 4)

@@ -11,7 +11,7 @@ from speechbrain_ser.campaign import rows
 from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import report
-from speechbrain_ser.training import command_line, experiment, phases
+from speechbrain_ser.training import command_line, phases, source
 from speechbrain_ser.training.brain import SerBrain
 
 
@@ -152,5 +152,5 @@ def number_of_folds(command: Sequence[str]) -> int:
     try:
         return splits.number_of_folds(built["split"], {})
     except InputError:
-        manifest = experiment.prepare(settings, built["corpus"])
+        manifest = source.prepare(settings, built["corpus"])
         return splits.number_of_folds(built["split"], manifest)

@@ -42,7 +42,7 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_ser import hparams as hp
-from speechbrain_ser import output
+from speechbrain_ser import output, parallel
 from speechbrain_ser.campaign import rows
 from speechbrain_ser.data import splits
 from speechbrain_ser.data.corpora import mini
@@ -50,7 +50,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, write_atomically
 from speechbrain_ser.models import safety, saved
 from speechbrain_ser.results import plots
-from speechbrain_ser.training.experiment import corpus_name
+from speechbrain_ser.training.source import corpus_name
 
 FRAGMENTS = rows.RECIPES / "common"
 FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
@@ -216,6 +216,7 @@ def check(whole: Mapping[str, Mapping[str, dict]], settings: Mapping) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Every model's embeddings, at every least length."""
+    parallel.refuse_device(options.device)
     settings = settings_of(options)
     where, whole = recordings(options, settings["parts"])
     check(whole, settings)
@@ -253,6 +254,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--colour", nargs="+", metavar="FIELD", help="of the manifest; default: emotion speaker")
     add("--min_seconds", type=float, nargs="+", help="a plot each, without shorter recordings")
     add("--output_folder", default="figures", metavar="FOLDER", help="default: figures")
-    add("--perplexity", type=float, default=20, help="default: 20, the paper's")
-    add("--seed", type=int, default=1000, help="of the t-SNE; default: 1000, the paper's")
+    add("--perplexity", type=float, default=20, help="default: 20, as in Park's code")
+    add("--seed", type=int, default=1000, help="of the t-SNE; default: 1000, as in Park's code")
     add("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")

@@ -28,7 +28,7 @@ from speechbrain_ser.files import as_json, cache_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of the layout on disk, and of what the reader gives
+VERSION = 3  # of the layout on disk, and of what the reader gives
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 

@@ -47,7 +47,7 @@ def write(
 ) -> dict:
     """Write the files of a tested SerBrain; return the content of results.json.
 
-    source : {"corpus": its name, "manifest": the digest of its manifest}
+    source : {"corpus": its name, "manifest": the digest of its manifest}, and how many are left out
     """
     from speechbrain_ser.results import (
         plots,  # late: a run that begins need not wait for matplotlib
@@ -84,7 +84,9 @@ def write(
             )
     table = output.as_csv(list(rows[0]), (row.values() for row in rows))
     write_atomically(folder / "predictions.csv", table)
-    title = f"{results['experiment']} on {source['corpus']}, fold {hparams.fold}, seed {hparams.seed}"
+    title = (
+        f"{results['experiment']} on {source['corpus']}, fold {hparams.fold}, seed {hparams.seed}"
+    )
     if "confusion" in results:
         plots.confusion_matrix(
             results["confusion"],

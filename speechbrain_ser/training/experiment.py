@@ -16,10 +16,10 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
 from speechbrain_ser.data import datasets, manifests, splits
 from speechbrain_ser.errors import InputError, program
-from speechbrain_ser.files import read_json, write_atomically
+from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models import saved
 from speechbrain_ser.results import report
-from speechbrain_ser.training import command_line, phases, schedules
+from speechbrain_ser.training import command_line, phases, schedules, source
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop
 
@@ -66,15 +66,17 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     with parallel.first_alone():
         descriptions = phases.descriptions(settings, overrides, passed, script)
     hp.override(tree, brain_class.phase_settings(settings, descriptions))
+    settings = hp.resolve(tree, path)
 
     folder = Path(settings["output_folder"])
-    data_side = hp.build({key: settings[key] for key in ("corpus", "split")})
-    if data_side["split"] is None:
-        raise InputError(f"{data_side['corpus']['name']} has no {next(iter(settings['targets']))}s")
+    built = hp.build({key: settings[key] for key in ("corpus", "split", "reader")})
+    if built["split"] is None:
+        raise InputError(f"{built['corpus']['name']} has no {next(iter(settings['targets']))}s")
     with parallel.first_alone():
-        manifest = manifests.marked(prepare(settings, data_side["corpus"]))
-        refuse_other_corpus(folder, corpus_name(settings), manifest)
-    parts = hp.call("split", data_side["split"], manifest, fold=settings["fold"])
+        manifest, parts, left_out = source.read(settings, **built)
+        state = {"corpus": source.corpus_name(settings), "manifest": manifests.digest(manifest)}
+        source.refuse_other_corpus(folder, state, manifest)
+        state |= {"left_out": len(left_out)} if left_out else {}
     refuse_choices_on_test(settings, parts)
     targets = with_classes(settings["targets"], parts["train"])
     report.refuse_labels(targets)
@@ -85,7 +87,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     if not parallel.is_first():
         parallel.wait()  # until the folder is taken
         if not report.is_complete(folder):
-            fit_and_test(brain_class, settings, run_opts, parts, manifest)
+            fit_and_test(brain_class, settings, run_opts, parts, state)
         parallel.end()
         return
     with claim(folder, settings):
@@ -93,10 +95,12 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         logging.getLogger().addHandler(log)
         try:
             shutil.copy(script, folder)
-            write_atomically(folder / "manifest.json", json.dumps(manifest, indent=0))
+            write_atomically(folder / source.MANIFEST, json.dumps(manifest, indent=0))
+            if left_out:
+                write_atomically(folder / "left_out.txt", "".join(f"{x}\n" for x in left_out))
             parallel.wait()
             if not report.is_complete(folder):
-                fit_and_test(brain_class, settings, run_opts, parts, manifest)
+                fit_and_test(brain_class, settings, run_opts, parts, state)
         finally:
             logging.getLogger().removeHandler(log)
             log.close()
@@ -109,17 +113,20 @@ def fit_and_test(
     settings: Mapping,
     run_opts: Mapping,
     parts: Mapping,
-    manifest: Mapping[str, dict],
+    state: Mapping,
 ) -> None:
-    """Train on parts["train"], choose on parts["valid"], test on parts["test"], export."""
+    """Train on parts["train"], choose on parts["valid"], test on parts["test"], export.
+
+    state : of the corpus, {"corpus": its name, "manifest": a digest}, and the number left out
+    """
     folder = Path(settings["output_folder"])
-    corpus = corpus_name(settings)
-    source = {"corpus": corpus, "manifest": manifests.digest(manifest)}
     main_target = next(iter(settings["targets"]))
-    logger.info("%s, fold %s\n%s", corpus, settings["fold"], splits.describe(parts, main_target))
+    logger.info(
+        "%s, fold %s\n%s", state["corpus"], settings["fold"], splits.describe(parts, main_target)
+    )
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
-    known = phases.start(brain_class.phase_networks(hparams), settings["phases"], source, parts)
+    known = phases.start(brain_class.phase_networks(hparams), settings["phases"], state, parts)
     hparams["epochs"] = EarlyStop(hparams["max_epochs"], hparams["patience"], hparams["grace"])
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
@@ -160,7 +167,7 @@ def fit_and_test(
     brain.evaluate(loaders["test"])
     if not parallel.is_first():
         return
-    results = report.write(folder, brain, source, parts)
+    results = report.write(folder, brain, state, parts)
     if hparams["logger"] is not None and hparams["epochs"].history:
         hparams["logger"].end(results, sorted(folder.glob("*.png")))
     model, settings = brain.modules.model, brain.exported(settings)
@@ -194,41 +201,6 @@ def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
         )
 
 
-def corpus_name(settings: Mapping) -> str:
-    """What the results are called by: synthesised speech never bears a corpus' own name."""
-    name = settings["corpus"]["name"]
-    return f"mini-{name}" if settings["mini"] else name
-
-
-def refuse_other_corpus(folder: Path, corpus: str, manifest: Mapping[str, dict]) -> None:
-    """Raise InputError if this run, or a finished fold or seed beside it, read other data."""
-    path = folder / "manifest.json"
-    if has_begun(folder) and path.is_file():
-        if changed := manifests.differences(read_json(path), manifest):
-            raise InputError(
-                f"{folder} began with another state of the corpus ({changed}): give this run a "
-                "--variant NAME of its own, or delete that folder"
-            )
-    here = {"corpus": corpus, "manifest": manifests.digest(manifest)}
-    for results in sorted(folder.parents[1].glob("fold*/*/results.json")):
-        there = read_json(results)
-        if manifests.same_source(there, here) is False:
-            changed = manifests.differences(read_json(results.with_name(path.name)), manifest)
-            raise InputError(
-                f"{results.parent}, a run of the same experiment, read another state of the corpus "
-                f"({changed}): give this run a --variant NAME of its own, or delete "
-                f"{folder.parents[1]}"
-            )
-
-
-def prepare(settings: Mapping, corpus: Mapping) -> dict:
-    """The manifest of the corpus in data_folder; InputError if none is named."""
-    if not settings["data_folder"]:
-        name = corpus["name"]
-        raise InputError(f"give --data_folder PATH, or set SER_{name.upper()}, to read {name}")
-    return corpus["prepare"](settings["data_folder"])
-
-
 def with_classes(targets: Mapping, train: Mapping[str, dict]) -> dict:
     """Targets with an empty list of values get those of the training part, sorted."""
     return {
@@ -237,18 +209,13 @@ def with_classes(targets: Mapping, train: Mapping[str, dict]) -> dict:
     }
 
 
-def has_begun(folder: Path) -> bool:
-    """Whether a run folder holds work: a checkpoint or results."""
-    return any(folder.glob("save/CKPT*")) or (folder / saved.RESULTS).is_file()
-
-
 def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
     """Take a run folder for these settings.
 
     Raises InputError if it was made with others (with the difference) or is in use.
     """
     path = folder / saved.HYPERPARAMS
-    if path.is_file() and has_begun(folder):
+    if path.is_file() and source.has_begun(folder):
         there = placeless(read_settings(path))
         if lines := hp.differences(there, placeless(hp.plain(settings))):
             raise InputError(

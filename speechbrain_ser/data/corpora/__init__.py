@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from speechbrain_ser.data import folders
 from speechbrain_ser.data.audio import duration
+from speechbrain_ser.data.unreadable import Unreadable
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -58,15 +59,16 @@ def measure(paths: Iterable[str | Path]) -> list[float | InputError]:
 def finish(rows: dict[str, dict]) -> dict[str, dict]:
     """Rows without durations -> the manifest: durations measured, sorted by utt_id.
 
-    Raises InputError naming the first file that cannot be read, and how many there are.
+    Raises Unreadable with all the files whose header cannot be read.
     """
+    faults = {}
     durations = measure(entry["wav"] for entry in rows.values())
-    errors = [seconds for seconds in durations if isinstance(seconds, InputError)]
-    if errors:
-        others = f"; {len(errors) - 1} more files cannot be read" if len(errors) > 1 else ""
-        raise InputError(f"{errors[0]}{others}")
-    for entry, seconds in zip(rows.values(), durations, strict=True):
+    for (utt_id, entry), seconds in zip(rows.items(), durations, strict=True):
         entry["duration"] = seconds
+        if isinstance(seconds, InputError):
+            faults[utt_id] = str(seconds)
+    if faults:
+        raise Unreadable("the corpus", faults, rows)
     return dict(sorted(rows.items()))
 
 

@@ -33,7 +33,8 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
 
     Relative paths start at the table's folder. utt_id is the path without its ending, if the table
     gives none. A json file is a list of objects, or one object {utt_id: object}. Other columns
-    are ignored, but for those of segments (start, end_time, ...), which are refused. Audio that lies beside the named files and is in no row is counted and logged.
+    are ignored, but for those of segments (start, end_time, ...), which are refused. Audio that
+    lies beside the named files and is in no row is counted and logged.
 
     Raises InputError that names the bad rows by line (of a json file, by entry), up to five.
     """
@@ -57,10 +58,14 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
         except InputError as error:
             faults[number] = str(error)
     durations = corpora.measure(entry["wav"] for entry in rows.values())
+    unreadable = {}
     for (utt_id, entry), seconds in zip(rows.items(), durations, strict=True):
         entry["duration"] = seconds
         if isinstance(seconds, InputError):
-            faults[places[utt_id]] = str(seconds)
+            unreadable[utt_id] = f"{entries[places[utt_id]][0]}: {seconds}"
+    if unreadable and not faults:
+        raise corpora.Unreadable(table, unreadable, rows)
+    faults |= {places[utt_id]: said.partition(": ")[2] for utt_id, said in unreadable.items()}
     if faults:
         shown = [f"{entries[number][0]}: {faults[number]}" for number in sorted(faults)[:SHOWN]]
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
