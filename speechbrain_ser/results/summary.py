@@ -13,7 +13,8 @@ from speechbrain_ser.files import read_json
 from speechbrain_ser.results import metrics, report
 
 FEWEST = 4  # speakers that an interval takes
-MEANS = ("UA_gender", "WER", "WA_oracle", "UA_oracle")  # what else some runs measure
+# what else some runs measure
+MEANS = ("UA_gender", "WER", "WER_known", "WER_new", "EER", "WA_oracle", "UA_oracle")
 
 
 def runs_of(folder: Path, corpus: str | None = None) -> list[dict]:
