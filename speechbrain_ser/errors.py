@@ -5,8 +5,11 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 from speechbrain_ser.output import printable
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
@@ -20,6 +23,14 @@ class InputError(ValueError):
         # a loader's worker process wraps the sentence in its own traceback
         sentence = message.split("speechbrain_ser.errors.InputError: ")[-1].strip()
         super().__init__("\n".join(map(printable, sentence.split("\n"))))
+
+
+def or_error(function: Callable[..., T], *arguments, **named) -> T | InputError:
+    """What a function gives, or the InputError that it raises: of many, one fails and all go on."""
+    try:
+        return function(*arguments, **named)
+    except InputError as error:
+        return error
 
 
 def program(name: str) -> Callable[[Callable], Callable[..., int]]:

@@ -17,6 +17,8 @@ from speechbrain.utils.distributed import ddp_init_group
 from torch import distributed
 from torch.utils.data import Sampler
 
+from speechbrain_ser.errors import InputError
+
 WAIT = datetime.timedelta(days=7)  # while the first process prepares a corpus or fills a store
 _talk = None  # the group for objects and waiting: on the CPU, patient
 
@@ -29,6 +31,22 @@ def begin(run_opts: Mapping) -> None:
     cuda = "cuda" in str(run_opts["device"])
     ddp_init_group({**run_opts, "distributed_backend": "nccl" if cuda else "gloo"})
     _talk = distributed.new_group(backend="gloo", timeout=WAIT)
+
+
+def refuse_device(name: str) -> None:
+    """Raise InputError for a device that PyTorch does not know, or this machine does not have."""
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(f"{name!r} is no device: use cpu or cuda:0") from None
+    if device.type == "cpu":
+        return
+    there = getattr(torch, device.type, None)
+    count = there.device_count() if hasattr(there, "device_count") else 0
+    if not count or (device.index or 0) >= count:
+        kind = device.type.upper()
+        have = f"{count} {kind} device{'s'[: count != 1]}" if count else f"no {kind} device"
+        raise InputError(f"this machine has {have}, {name} is not there: use --device cpu")
 
 
 def end() -> None:

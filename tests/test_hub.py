@@ -13,6 +13,7 @@ from conftest import ROOT, ser
 from hub_server import Hub
 
 from speechbrain_ser import EmotionRecognizer, output
+from speechbrain_ser import hparams as hp
 from speechbrain_ser.models import seen
 
 
@@ -59,8 +60,11 @@ def test_an_exported_folder_is_complete_and_says_what_it_is(run, tmp_path, capsy
     assert found == pytest.approx(expected, abs=0.005)
     assert {result.dataset_type for result in card.data.eval_results} == {"mini-iemocap"}
     assert "A trial on synthesised speech" in card.text and results["protocol"] in card.text
-    seen = len(manifest) - len(output.read_csv(run / "predictions.csv"))
-    assert "Park et al. 2023" in card.text and f"{seen} utterances of 8 speakers" in card.text
+    settings = hp.load_tree((run / "hyperparams.yaml").read_text())
+    parts = hp.build({"split": settings["split"]})["split"](manifest, fold=settings["fold"])
+    trained, validated = len(parts["train"]), len(parts["valid"])
+    assert "Park et al. 2023" in card.text and f"{trained} utterances of 8 speakers;" in card.text
+    assert f"validated, not trained, on {validated} other utterances of the same" in card.text
     assert ser("push", run, "--export", folder) == 2
     assert "is there already" in capsys.readouterr().err
 
@@ -119,6 +123,10 @@ def test_what_cannot_be_shared_is_refused(run, tmp_path, capsys):
     (people / "best/trained_on.json").write_text(json.dumps(known))
     assert ser("push", people, "--export", tmp_path / "z") == 2
     assert "names speakers of table (2)" in capsys.readouterr().err
+    (people / "results.json").write_text(json.dumps(results | {"corpus": "voxceleb1"}))
+    assert ser("push", people, "--export", tmp_path / "z") == 2
+    assert "names speakers of voxceleb1 (2)" in capsys.readouterr().err
+    assert not (tmp_path / "z").exists()
     gone = tmp_path / "run"
     shutil.copytree(run, gone, ignore=shutil.ignore_patterns("save"))
     manifest = json.loads((run / "manifest.json").read_text())

@@ -15,10 +15,9 @@ Needs pip install 'speechbrain-ser[demo]'.
 import argparse
 from pathlib import Path
 
-import torch
-
+from speechbrain_ser import parallel
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models import saved, seen
+from speechbrain_ser.models import saved
 from speechbrain_ser.sharing import recordings, space
 from speechbrain_ser.sharing.inference import DEFAULT
 
@@ -44,8 +43,7 @@ def run(options: argparse.Namespace) -> int | None:
             print(f"left out: {', '.join(left_out)}")
         print(f"it is ready: hf upload user/name {options.space} --repo-type space")
         return 0
-    if options.device != "cpu" and not torch.cuda.is_available():
-        raise InputError("this machine has no CUDA device: use --device cpu")
+    parallel.refuse_device(options.device)
     with recordings.folder():
         page().serve(models, options.device, options.host, options.port, options.name)
     return 0
@@ -93,13 +91,10 @@ def fault_of(source: str | Path) -> str | None:
     """Why a model does not name emotions, None if it does."""
     try:
         labels = saved.description(source)["labels"]
-        known = saved.trained_on(source)
+        saved.refuse_speakers(source, labels)
     except InputError as error:
         return str(error)
-    people = {name for one in known for name in seen.among(labels, one, "speakers")}
-    if set(labels) <= people:
-        return f"{source} names no emotions, but {'speakers' if labels else 'other things'}"
-    return None
+    return None if labels else f"{source} names no emotions, but other things"
 
 
 def named(sources: list[str]) -> dict[str, str]:

@@ -89,14 +89,11 @@ def assemble(run: Path, folder: Path, repo: str | None) -> list[str]:
     tree = saved.description(run / "best")
     known = saved.trained_on(run / "best")
     results = read_json(run / "results.json")
-    if results["corpus"].removeprefix("mini-") not in CORPORA:
-        if people := [
-            label for one in known for label in seen.among(tree["labels"], one, "speakers")
-        ]:
-            raise InputError(
-                f"{run} names speakers of {results['corpus']} ({len(people)}), whose names would "
-                "be published: share a model of emotions"
-            )
+    if people := seen.people(tree["labels"], known):
+        raise InputError(
+            f"{run} names speakers of {results['corpus']} ({len(people)}), whose names would be "
+            "published beside no emotion: share a model of emotions"
+        )
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     left_out = copy(run / "best", temporary)
@@ -154,7 +151,7 @@ def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
         title=title,
         trial=TRIAL if mini else "",
         metrics={metric: results[metric] for metric in metrics},
-        known=[(titled(one["corpus"]), one) for one in known],
+        known=[(titled(one["corpus"]), *counted(one, "utterances")) for one in known],
         licence="" if mini else licence,
         citations=[line for line in (method_of(results["experiment"]), citation) if line],
     )
@@ -178,11 +175,11 @@ def about(folder: Path) -> str:
 
 
 def _told(known: seen.Seen, results: Mapping) -> str:
-    counts = [
-        f"{titled(one['corpus'])} ({len(one['utterances']):,} recordings of "
-        f"{len(one['speakers']):,} speakers)"
-        for one in known
-    ]
+    counts = []
+    for one in known:
+        trained, validated = counted(one, "recordings")
+        beside = f"; validated on {validated}" if validated else ""
+        counts += [f"{titled(one['corpus'])} ({trained}{beside})"]
     sentences = [f"Trained on {' and '.join(counts)}."]
     if "UA" in results:
         sentences += [
@@ -197,6 +194,22 @@ def _told(known: seen.Seen, results: Mapping) -> str:
     if all(one["corpus"].startswith("mini-") for one in known):
         sentences += [TRIAL]
     return " ".join(sentences)
+
+
+def counted(known: Mapping, things: str) -> tuple[str, str]:
+    """What trained, in words, and what validation saw beside it, "" for nothing or untold.
+
+    known : an entry of trained_on.json
+    things : "recordings", "utterances"
+    """
+    trained, validated = seen.counts(known)
+    words = f"{trained.utterances:,} {things} of {trained.speakers:,} speakers"
+    if validated is None:
+        return f"{words}, those of the validation included", ""
+    if not validated.utterances:
+        return words, ""
+    whose = f"{validated.speakers:,} other speakers" if validated.speakers else "the same speakers"
+    return words, f"{validated.utterances:,} other {things} of {whose}"
 
 
 def titled(corpus: str) -> str:

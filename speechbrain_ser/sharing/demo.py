@@ -251,8 +251,7 @@ def timeline(hops: list[Emotion], labels: list[str]) -> str:
     edges = [hops[0].start, *(part.end for part in hops)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timeline.png"
-        names = [printable(label).replace("$", r"\$") for label in labels]  # no formula, either
-        plots.timeline(edges, probs, names, path, title="")
+        plots.timeline(edges, probs, list(map(printable, labels)), path, title="")
         image = base64.b64encode(path.read_bytes()).decode()
     alt = "the emotions over time; the table below tells the segments"
     return f'<div class="timeline"><img src="data:image/png;base64,{image}" alt="{alt}"></div>'

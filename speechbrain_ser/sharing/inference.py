@@ -3,42 +3,26 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
 from torch.nn.utils.rnn import pad_sequence
 
-from speechbrain_ser.data import audio
-from speechbrain_ser.errors import InputError
+from speechbrain_ser import parallel
+from speechbrain_ser.data import audio, waveforms
+from speechbrain_ser.errors import InputError, or_error
 from speechbrain_ser.models import saved
 from speechbrain_ser.models.probe import Probe
-from speechbrain_ser.sharing import onnx
+from speechbrain_ser.sharing import given, onnx
+from speechbrain_ser.sharing.emotions import Emotion, joined, means, named
+from speechbrain_ser.sharing.given import Recording, Samples
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 SHORTEST_HOP = 0.01  # seconds
 DEFAULT = Path(__file__).parent / "default"  # the model that the package holds; its card is there
-UNSURE = "unsure"
-SILENCE = 1e-4  # of full scale: a window whose samples differ by less has no speech to classify
-
-
-@dataclass(frozen=True)
-class Emotion:
-    """One recording's result, or a segment's: the label, and a probability for each label.
-
-    start and end are in seconds. Of silence the label is None and there are no probabilities; where
-    the recognizer is told to be unsure the label is "unsure".
-    """
-
-    label: str | None
-    probs: dict[str, float]
-    start: float = 0.0
-    end: float = 0.0
 
 
 class EmotionRecognizer(Pretrained):
@@ -66,16 +50,21 @@ class EmotionRecognizer(Pretrained):
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
         unsure_below : a label whose probability is lower is "unsure"
 
-        Raises InputError for a folder that is no model, is broken, or would do more than classify,
-        and for an unsure_below that is no probability.
+        Raises InputError for a folder that is no model, is broken, would do more than classify, or
+        names no emotions (a speaker network), for a device that is not there, and for an
+        unsure_below that is no probability.
         """
         if not 0 <= unsure_below <= 1:
             raise InputError(f"unsure_below is {unsure_below}: give a probability, 0 to 1")
+        if device := (run_opts or {}).get("device"):
+            parallel.refuse_device(device)
         if str(source).endswith(onnx.ENDING):
             parts = onnx.load(source)
         else:
             source = saved.find(source, savedir)
+            saved.refuse_speakers(source, saved.description(source)["labels"])
             parts = saved.load(source)
+            parts["model"].head  # noqa: B018 - InputError for a first phase, which knows no emotions
         if isinstance(parts["model"], Probe) and parts["model"].is_transductive:
             logger.warning(
                 "%s was tested with features normalised over all recordings of each speaker. Give "
@@ -87,7 +76,7 @@ class EmotionRecognizer(Pretrained):
         recognizer.unsure_below = unsure_below
         return recognizer
 
-    def enrol(self, paths: Sequence[str | Path]) -> None:
+    def enrol(self, recordings: Recording | Iterable[Recording]) -> None:
         """Recordings of the speaker who follows, for a model that normalises by speaker.
 
         Their labels do not matter; the more of the speaker's range they hold the better. None of
@@ -95,54 +84,92 @@ class EmotionRecognizer(Pretrained):
         """
         if not isinstance(self.mods.model, Probe):
             raise InputError("this model does not normalise by speaker: no enrolment is used")
-        self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
+        with given.Spool() as spool:
+            paths = [spool.path(recording) for recording in given.listed(recordings)]
+            self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
 
     @property
     def batch_size(self) -> int:
         """Of files or windows, where none is given; see BENCHMARKS.md."""
         return 8 if torch.device(self.device).type == "cuda" else 1
 
-    def classify_file(self, path: str | Path) -> Emotion:
+    def classify(self, recording: Recording | Samples, rate: int | None = None) -> Emotion:
+        """One recording, as a path, a named pipe, bytes, an open file, or samples with their rate.
+
+        recording : bytes are a file's content, not its name; a file is opened with "rb" and read
+            from where it stands; samples, numpy's or torch's, are [time], [time, channel] or
+            [channel, time], the shorter axis being the channels', floats in [-1, 1], or uint8,
+            int16 or int32 as in wav files
+        rate : Hz, of samples
+
+        The answer is that of classify_file for the same audio. Raises InputError for a bad
+        recording.
+        """
+        if rate is None:
+            return self.classify_files([recording])[0]
+        samples = given.channels(recording, rate)  # [channel, time]
+        speech = self.hparams.reader.prepare(samples, int(rate), name=given.NAMELESS)
+        (probs,) = self._probs([self._whole(speech, given.NAMELESS)])
+        return self._name(probs, given.NAMELESS, end=samples.shape[1] / rate)
+
+    def classify_file(self, path: Recording) -> Emotion:
         """One file, of any format that libsndfile reads, any rate, any channels."""
         return self.classify_files([path])[0]
 
     def classify_files(
-        self, paths: Sequence[str | Path], batch_size: int | None = None
+        self, paths: Recording | Iterable[Recording], batch_size: int | None = None
     ) -> list[Emotion]:
         """Any number of files, batched by length; results in the order of the paths.
 
+        paths : one alone is a list of one; what classify takes, but samples
         batch_size : None is 8 on CUDA and 1 on a CPU, which a batch makes hardly faster
 
         A file's result does not depend on the others. Raises InputError for the first bad file.
         """
         results = dict(self.each(paths, batch_size))
-        for result in (results[i] for i in range(len(paths))):
+        for result in (results[i] for i in range(len(results))):
             if isinstance(result, InputError):
                 raise result
-        return [results[i] for i in range(len(paths))]
+        return [results[i] for i in range(len(results))]
 
     def each(
-        self, paths: Sequence[str | Path], batch_size: int | None = None, readers: int = 1
+        self,
+        paths: Recording | Iterable[Recording],
+        batch_size: int | None = None,
+        readers: int = 1,
     ) -> Iterator[tuple[int, Emotion | InputError]]:
         """Position and result of each file, as they are done, short ones first.
 
         A bad file's result is the InputError that says what is wrong with it. `readers` threads
         read the next batches while one is classified: three batches are in memory, not more.
         """
-        batch_size = batch_size or self.batch_size
+        batch_size = self._checked(batch_size)
         seconds: dict[int, float] = {}
-        for position, path in enumerate(paths):
-            try:
-                seconds[position] = audio.duration(path)
-            except InputError as error:
-                yield position, error
+        files: dict[int, str | Path] = {}
+        with given.Spool() as spool:
+            for position, recording in enumerate(given.listed(paths)):
+                try:
+                    files[position] = spool.path(recording)
+                    seconds[position] = audio.duration(files[position])
+                except InputError as error:
+                    yield position, spool.told(error)
+            for position, result in self._each(files, seconds, batch_size, readers):
+                yield position, spool.told(result)
+
+    def _each(
+        self,
+        files: Mapping[int, str | Path],
+        seconds: Mapping[int, float],
+        batch_size: int,
+        readers: int,
+    ) -> Iterator[tuple[int, Emotion | InputError]]:
         order = sorted(seconds, key=seconds.get)
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         with ThreadPoolExecutor(readers) as pool:
             ahead: deque = deque()
             for number in range(len(batches) + 2):
                 if number < len(batches):
-                    read = [pool.submit(_or_error, self._read, paths[i]) for i in batches[number]]
+                    read = [pool.submit(or_error, self._read, files[i]) for i in batches[number]]
                     ahead.append((batches[number], read))
                 if number < 2 or not ahead:
                     continue
@@ -154,11 +181,20 @@ class EmotionRecognizer(Pretrained):
                 rows = self._probs([speech[i] for i in good])
                 for position, probs in zip(good, rows, strict=True):
                     end = seconds[position]
-                    yield position, _or_error(self._name, probs, paths[position], end=end)
+                    yield position, or_error(self._name, probs, files[position], end=end)
+
+    def _checked(self, batch_size: int | None) -> int:
+        """InputError for a size that is no number of files."""
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}: at least 1 is needed")
+        return batch_size or self.batch_size
 
     def _read(self, path: str | Path) -> torch.Tensor:
-        """The reader's speech [time]; InputError also for more than the model reads at once."""
-        speech, most = self.hparams.reader(path), self.most_samples
+        return self._whole(self.hparams.reader(path), path)
+
+    def _whole(self, speech: torch.Tensor, path: str | Path) -> torch.Tensor:
+        """The reader's speech [time]; InputError for more of it than the model reads at once."""
+        most = self.most_samples
         if len(speech) > most:
             rate = self.hparams.reader.sample_rate
             raise InputError(
@@ -175,7 +211,7 @@ class EmotionRecognizer(Pretrained):
 
     def classify_long(
         self,
-        path: str | Path,
+        path: Recording,
         window: float = 4.0,
         hop: float = 1.0,
         smooth: int = 3,
@@ -190,7 +226,7 @@ class EmotionRecognizer(Pretrained):
 
     def each_hop(
         self,
-        path: str | Path,
+        path: Recording,
         window: float = 4.0,
         hop: float = 1.0,
         smooth: int = 3,
@@ -210,62 +246,56 @@ class EmotionRecognizer(Pretrained):
                 f"window {window}, hop {hop}, smooth {smooth}: give {SHORTEST_HOP} <= hop <= "
                 "window, smooth > 0"
             )
-        batch_size = batch_size or self.batch_size
-        seconds = audio.duration(path)
-        of_windows: list[list[float] | None] = []  # of each window
-        waiting: list[torch.Tensor | None] = []
-        for speech in self._windows(path, window, hop):
-            waiting.append(speech)
-            if len(waiting) == batch_size:
-                of_windows += self._probs_or_none(waiting)
-                waiting = []
-        of_windows += self._probs_or_none(waiting)
-        across = max(1, math.ceil(window / hop))  # windows that hold a hop of the recording
-        for step in range(math.ceil(seconds / hop)):
-            held = of_windows[max(0, step - across + 1) : step + 1]
-            near = of_windows[max(0, step - across + 1 - smooth // 2) : step + 1 + smooth // 2]
-            heard = [probs for probs in near if probs is not None]
-            silent = all(probs is None for probs in held)
-            end = min((step + 1) * hop, seconds)
-            yield self._mean([] if silent else heard, path, step * hop, end)
+        batch_size = self._checked(batch_size)
+        with given.Spool() as spool:
+            file = spool.path(path)
+            seconds = audio.duration(file)
+            of_windows: list[list[float] | None] = []  # of each window
+            waiting: list[torch.Tensor | None] = []
+            for speech in self._windows(file, window, hop):
+                waiting.append(speech)
+                if len(waiting) == batch_size:
+                    of_windows += self._probs_or_none(waiting)
+                    waiting = []
+            of_windows += self._probs_or_none(waiting)
+            for start, end, probs in means(of_windows, seconds, window, hop, smooth):
+                yield (
+                    self._name(probs, file, start, end) if probs else Emotion(None, {}, start, end)
+                )
 
     def _windows(
         self, path: str | Path, window: float, hop: float
     ) -> Iterator[torch.Tensor | None]:
         """The prepared speech of each window, read one by one; None of silence."""
         for start, samples, rate in audio.windows(path, window, hop):
-            quiet = samples.isfinite().all() and samples.max() - samples.min() < SILENCE
-            if quiet or len(samples) < audio.SHORTEST * rate:
+            speech = waveforms.mono(samples.T, str(path))
+            if waveforms.is_silent(speech) or len(speech) < waveforms.SHORTEST * rate:
                 yield None
             else:
                 name = f"{path} at {start:.1f} s"
-                yield self.hparams.reader.prepare(samples.T, rate, name=name)
+                yield self.hparams.reader.prepare(speech, rate, name=name)
 
     def _probs_or_none(self, speech: list[torch.Tensor | None]) -> list[list[float] | None]:
         heard = iter(self._probs([item for item in speech if item is not None]))
         return [None if item is None else next(heard) for item in speech]
 
-    def _mean(
-        self, probs: list[list[float]], path: str | Path, start: float, end: float
-    ) -> Emotion:
-        if not probs:
-            return Emotion(None, {}, start, end)
-        mean = [sum(values) / len(probs) for values in zip(*probs, strict=True)]
-        return self._name(mean, path, start, end)
-
     @torch.no_grad()
-    def embed(self, paths: Sequence[str | Path]) -> torch.Tensor:
+    def embed(self, paths: Recording | Iterable[Recording]) -> torch.Tensor:
         """What the head reads of each file: [file, dim].
 
         Raises InputError for a bad file, and for a model without one embedding (an ensemble).
         """
-        model = self.mods.model
+        model, alone = self.mods.model, torch.ones(1, device=self.device)
         if not hasattr(model, "embed"):
             raise InputError(f"a {type(model).__name__} has no embedding of its own")
         rows = []
-        for path in paths:
-            speech = self._read(path).unsqueeze(0).to(self.device)  # [1, time]
-            rows.append(model.embed(speech, torch.ones(1, device=self.device)).cpu())
+        with given.Spool() as spool:
+            for recording in given.listed(paths):
+                speech = self._read(spool.path(recording)).unsqueeze(0)  # [1, time]
+                rows.append(model.embed(speech.to(self.device), alone).cpu())
+        if not rows:  # as wide as that of any speech
+            noise = torch.rand(1, self.hparams.reader.sample_rate, device=self.device)
+            rows.append(model.embed(noise, alone)[:0].cpu())
         return torch.cat(rows)
 
     def _probs(self, speech: list[torch.Tensor]) -> list[list[float]]:
@@ -277,45 +307,18 @@ class EmotionRecognizer(Pretrained):
         return self.classify_batch(padded, lengths / lengths.max()).tolist()
 
     @torch.no_grad()
-    def classify_batch(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
-        """speech [batch, time] from the reader, lens [batch] in (0, 1] -> probs [batch, class]."""
+    def classify_batch(
+        self, speech: torch.Tensor, lens: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """speech [batch, time] from the reader, lens [batch] in (0, 1] -> probs [batch, class].
+
+        lens : None where no row is padded
+        """
+        lens = torch.ones(len(speech)) if lens is None else lens
         logits = self.mods.model(speech.to(self.device), lens.to(self.device))
         return self.mods.model.head.probs(logits).cpu()
 
     def _name(
         self, probs: list[float], path: str | Path, start: float = 0.0, end: float = 0.0
     ) -> Emotion:
-        """InputError for probabilities that are no numbers: the largest of them names nothing."""
-        if not all(map(math.isfinite, probs)):
-            raise InputError(
-                f"{path}: the model gives probabilities that are NaN or infinite: its weights are "
-                "broken or do not suit this recording, so train or fetch it again"
-            )
-        named = dict(zip(self.hparams.labels, probs, strict=True))
-        label = max(named, key=named.get)
-        sure = named[label] >= self.unsure_below
-        return Emotion(label if sure else UNSURE, named, start, end)
-
-
-def _or_error(function: Callable[..., T], *arguments, **named) -> T | InputError:
-    try:
-        return function(*arguments, **named)
-    except InputError as error:
-        return error
-
-
-def joined(parts: Iterable[Emotion]) -> list[Emotion]:
-    """Parts of a recording, in order -> segments: neighbours with the same label are one."""
-    segments: list[Emotion] = []
-    for part in parts:
-        if not segments or segments[-1].label != part.label:
-            segments.append(part)
-            continue
-        last = segments[-1]
-        long, more = last.end - last.start, part.end - part.start
-        probs = {
-            label: (last.probs[label] * long + part.probs[label] * more) / (long + more)
-            for label in part.probs
-        }
-        segments[-1] = Emotion(part.label, probs, last.start, part.end)
-    return segments
+        return named(probs, self.hparams.labels, path, start, end, self.unsure_below)
