@@ -395,11 +395,44 @@ def test_gradients_are_asked_about_once_and_bad_ones_are_dropped(train, monkeypa
     assert len(asked) == (1 if bad is None else 1 + len(parameters))
 
 
-def test_losses_that_stay_no_numbers_end_the_run(train, monkeypatch):
-    monkeypatch.setattr(RecordingSGD, "step", torch.optim.SGD.step)
-    monkeypatch.setattr(Offset, "forward", lambda self, logits, _: logits.sum() * math.nan)
-    with pytest.raises(ValueError, match="Loss is not finite and patience is exhausted"):
-        train(epochs=1)
+def spoil(monkeypatch, bad):
+    """Losses of the training batches, counted from 1 over all epochs, that are no numbers."""
+    forward, count = Offset.forward, itertools.count(1)
+
+    def spoilt(self, logits, targets):
+        loss = forward(self, logits, targets)
+        return loss + math.nan if torch.is_grad_enabled() and next(count) in bad else loss
+
+    monkeypatch.setattr(Offset, "forward", spoilt)
+
+
+@pytest.mark.parametrize(
+    ("bad", "batch_size", "sentence"),
+    [
+        (range(1, 99), 1, "epoch 1: the training loss is NaN or infinite in 4 of its first 4"),
+        ((2, 4, 5, 7), 1, "epoch 1: .* in 4 of its first 7 batches"),  # beyond the patience
+        ((1,), 7, "epoch 1: .* in 1 of its first 1 batches"),  # none of the epoch is a number
+        (
+            (2, 8),
+            1,
+            r"epoch 2: .* in 1 of its first 7 batches: train a new --variant with a "
+            r"smaller --lr .here 0.5. or --max_grad_norm .here 100.",
+        ),  # in each epoch again
+    ],
+)
+def test_losses_that_stay_no_numbers_end_the_run(train, monkeypatch, bad, batch_size, sentence):
+    spoil(monkeypatch, bad)
+    with pytest.raises(InputError, match=sentence):
+        train(epochs=3, batch_size=batch_size)
+
+
+def test_a_loss_that_is_no_number_for_once_does_not_end_the_run(train, monkeypatch, caplog):
+    spoil(monkeypatch, (1, 3, 16))
+    brain = train(epochs=3)
+    losses = [row["train_loss"] for row in brain.hparams.epochs.history]
+    assert [math.isfinite(loss) for loss in losses] == [False, True, False]
+    assert "batch 3 of this epoch has a loss of nan" in caplog.text
+    assert all(weight.isfinite().all() for weight in brain.modules.parameters())
 
 
 @pytest.mark.parametrize(

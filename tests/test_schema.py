@@ -1,12 +1,16 @@
 """Settings that no run can have: each is a sentence with its name, before anything is built."""
 
+import copy
+import functools
+
 import pytest
+import torch
 from conftest import RECIPES, ROOT, YAMLS, run, script_of
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.campaign import rows
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.training import command_line
+from speechbrain_ser.training import command_line, schema
 
 NO_COUNT = ("-1", "1.5", "x", ".nan", "[]", "{}", "True")
 NO_NUMBER = ("-1", "x", ".nan", "[1]", "{}", "True", "1.0e+400")
@@ -16,6 +20,8 @@ BAD = {  # yaml: setting: values
         **dict.fromkeys(("batch_size", "fold", "max_epochs", "patience", "blocks"), NO_COUNT),
         "lr": ("fast", *NO_NUMBER),
         "max_grad_norm": ("-1", "0", "x", ".nan"),
+        "precision": ("x", "16"),
+        "nonfinite_patience": ("x", "1.5"),
         "protocol": ("x", "1", "null", "[honest]"),
         "batching": ("x", "null"),
         "cache": ("float8", "True"),
@@ -32,7 +38,7 @@ BAD = {  # yaml: setting: values
         "reader": ("{max_seconds: -1}", "{max_seconds: x}", "{min_seconds: -1}"),
         "corpus": ("{labels: [a, a]}", "{expected: -1}", "{full_agreement: 2}"),
         "targets": ("{emotion: [a, b, a]}", "x", "-1", "null", "1.5", "[a]"),
-        "opt_class": ("{weight_decay: -1}", "{betas: 1}"),
+        "opt_class": ("{weight_decay: -1}", "{betas: 1}", "{betas: [x, 1]}", "{betas: [.nan, 1]}"),
         "schedule": ("{decay: 2}", "{decay: x}"),
     },
     "IEMOCAP/multitask": {
@@ -79,11 +85,98 @@ def test_there_are_many_cases():
 @pytest.mark.parametrize(("yaml", "key", "value"), CASES)
 def test_a_bad_value_is_refused_by_its_name(yaml, key, value, capsys):
     corpus, name = yaml.split("/")
-    try:
-        with pytest.raises(InputError, match=rf"\b{key}\b"):
-            checked(RECIPES / corpus / "hparams" / f"{name}.yaml", f"--{key}", value)
-    except SystemExit as ended:  # of SpeechBrain's own options argparse tells
-        assert ended.code == 2 and f"--{key}" in capsys.readouterr().err
+    with pytest.raises(InputError, match=rf"\b{key}\b"):
+        checked(RECIPES / corpus / "hparams" / f"{name}.yaml", f"--{key}", value)
+    assert capsys.readouterr().err == ""  # no usage of SpeechBrain's parser
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=[f"{y.parts[-3]}-{y.stem}" for y in YAMLS])
+def test_a_word_in_the_place_of_any_number_is_refused(yaml):
+    """Of each number that the yaml has, be it a class' argument."""
+    path, tree, *_ = command_line.parse(script_of(yaml), [str(yaml)])
+    settings = hp.plain(hp.resolve(tree, path))
+    places = list(numbers(settings))
+    assert len(places) >= 8
+    for *outer, key in places:
+        changed = copy.deepcopy(settings)
+        functools.reduce(dict.__getitem__, outer, changed)[key] = "abc"
+        with pytest.raises(InputError, match=rf"\b{key} is 'abc': use "):
+            schema.check(changed, settings)
+
+
+def numbers(node: dict, place: tuple = ()):
+    """The keys that lead to each number, but for those that a class judges, such as layers: all."""
+    for key, value in node.items():
+        if isinstance(value, dict) and key != "phases":
+            yield from numbers(value, (*place, key))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            if key not in schema.MIXED:
+                yield *place, key
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("--precision", "fp16"),
+            "^precision fp16 needs a GPU, and this run is on the cpu: use bf",
+        ),
+        (("--eval_precision", "fp16"), "^eval_precision fp16 needs a GPU"),
+        (("--auto_mix_prec",), "^auto_mix_prec fp16 needs a GPU"),
+        (("--precision", "fp16", "--device", "cpu:0"), "^precision fp16 needs a GPU"),
+        (("--device", "potato"), "^'potato' is no device: use cpu or cuda:0"),
+        (("--device", "cuda:7"), "^this machine has no CUDA device, cuda:7 is not there: use"),
+    ],
+)
+def test_what_the_device_cannot_do_is_said_at_the_start(words, sentence, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(command_line, "infer_device", lambda: "cpu")
+    with pytest.raises(InputError, match=sentence):
+        checked(RECIPES / "IEMOCAP/hparams/emotion.yaml", *words)
+
+
+def test_float16_is_for_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for words in (("--device", "cuda:1"), ("--device", "cuda")):
+        checked(RECIPES / "IEMOCAP/hparams/emotion.yaml", "--precision", "fp16", *words)
+    with pytest.raises(InputError, match="has 2 CUDA devices, cuda:2 is not there"):
+        checked(RECIPES / "IEMOCAP/hparams/emotion.yaml", "--device", "cuda:2")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--corpus", "{name: table, labels: [2, 0, 10]}"),
+        ("--corpus", "table", "--targets", "{emotion: [2, 0, 10]}"),
+        ("--corpus", "{name: table, labels: ['2', 0, '10']}"),
+    ],
+)
+def test_labels_that_are_numbers_are_their_texts(words):
+    path, tree, *_ = command_line.parse(
+        script_of(yaml := RECIPES / "IEMOCAP/hparams/emotion.yaml"),
+        [str(yaml), *words, "--data_folder", "x.csv"],
+    )
+    settings = hp.resolve(tree, path)
+    assert settings["targets"]["emotion"] == ["2", "0", "10"]
+    again = hp.resolve(hp.load_tree(hp.dump(settings)), path)  # as the run's folder keeps them
+    assert again["targets"]["emotion"] == ["2", "0", "10"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ("[0, 1, 1]", "'1' twice"),
+        ("[0, '0']", "'0' twice"),
+        ("[0, true]", "corpus.labels has True, which yaml takes for no text: quote it, 'True'"),
+        ("[0, 1.0]", "corpus.labels has 1.0, which yaml takes for no text"),
+        ("[0, null]", "corpus.labels has null, which yaml takes for no text"),
+        ("[0, [1]]", "corpus.labels has .1., which yaml takes for no text"),
+    ],
+)
+def test_labels_that_are_no_texts_are_refused(labels, sentence):
+    with pytest.raises(InputError, match=sentence):
+        words = ("--corpus", f"{{name: table, labels: {labels}}}", "--data_folder", "x.csv")
+        checked(RECIPES / "IEMOCAP/hparams/emotion.yaml", *words)
 
 
 @pytest.mark.parametrize("yaml", YAMLS, ids=[f"{y.parts[-3]}-{y.stem}" for y in YAMLS])

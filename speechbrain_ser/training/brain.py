@@ -190,6 +190,7 @@ class SerBrain(Loop):
         loss = self.mean_loss(stage_loss)
         if stage == sb.Stage.TRAIN:
             self.train_loss = loss
+            self.refuse_not_finite([*(row["train_loss"] for row in stop.history), loss])
             return
         if parallel.size() > 1:
             self.gather()

@@ -1,5 +1,7 @@
 """From a command line to the settings of a run, and the help that a script prints."""
 
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -8,9 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import speechbrain as sb
-from ruamel.yaml.comments import CommentedMap
+import torch
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from speechbrain.utils.distributed import infer_device
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser import parallel
 from speechbrain_ser.data.corpora import mini
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import schema
@@ -39,7 +44,15 @@ class Command(NamedTuple):
 def parse(script: Path, arguments: Sequence[str]) -> Command:
     """Read the arguments of a recipe's script; InputError for what cannot be one."""
     refuse_strays(arguments)
-    hparams_file, run_opts, given = sb.parse_arguments(list(arguments))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            hparams_file, run_opts, given = sb.parse_arguments(list(arguments))
+    except SystemExit as ended:  # argparse has told its usage, and in the last line the error
+        if not ended.code:
+            raise
+        error = said.getvalue().strip().rpartition("error: ")[2]
+        raise InputError(error.removeprefix("argument ")) from None
     path = find_yaml(hparams_file, script)
     overrides = hp.command_line(given)
     passed = {key: run_opts[key] for key in sorted(run_opts.overridden_args) if key != "param_file"}
@@ -47,6 +60,8 @@ def parse(script: Path, arguments: Sequence[str]) -> Command:
         raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
     tree = read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
+    name_labels_by_texts(tree, path)
+    refuse_precision(tree, run_opts)
     return Command(path, tree, overrides, run_opts, passed)
 
 
@@ -55,6 +70,40 @@ def check(settings: Mapping, path: Path, overrides: Mapping) -> None:
     corpus = overrides.get("corpus")
     name = corpus.get("name") if isinstance(corpus, Mapping) else corpus
     schema.check(hp.plain(settings), hp.plain(hp.resolve(hp.read(path, name), path)))
+
+
+def name_labels_by_texts(tree: CommentedMap, path: Path) -> None:
+    """Put the texts of labels that are numbers in their place, for a corpus holds texts.
+
+    Raises InputError for labels of which yaml makes something else.
+    """
+    labels = hp.resolve(tree, path)["corpus"].get("labels")
+    if isinstance(labels, list) and (texts := _texts("corpus.labels", labels)) != labels:
+        tree["corpus"]["labels"] = CommentedSeq(texts)
+    for field, values in tree["targets"].items():
+        if isinstance(values, list) and (texts := _texts(f"targets.{field}", values)) != values:
+            tree["targets"][field] = CommentedSeq(texts)
+
+
+def _texts(name: str, labels: Sequence) -> list[str]:
+    for label in labels:
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            said = "null" if label is None else str(label)
+            raise InputError(f"{name} has {said}, which yaml takes for no text: quote it, '{said}'")
+    return [str(label) for label in labels]
+
+
+def refuse_precision(settings: Mapping, run_opts: Mapping) -> None:
+    """Raise InputError for a device that is not there, and for float16 without a GPU."""
+    device = run_opts["device"] or infer_device()
+    parallel.refuse_device(device)
+    asked = {key: settings[key] for key in ("precision", "eval_precision")}
+    asked |= {"auto_mix_prec": "fp16"} if run_opts["auto_mix_prec"] else {}
+    for key, value in asked.items():
+        if value == "fp16" and torch.device(device).type == "cpu":
+            raise InputError(
+                f"{key} fp16 needs a GPU, and this run is on the cpu: use bf16 or fp32"
+            )
 
 
 def refuse_strays(arguments: Sequence[str]) -> None:

@@ -1,11 +1,16 @@
 """SpeechBrain's training loop, made exact and made for several processes."""
 
 import inspect
+import logging
+import math
 
 import speechbrain as sb
 import torch
 
 from speechbrain_ser import parallel
+from speechbrain_ser.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 class Loop(sb.Brain):
@@ -58,10 +63,33 @@ class Loop(sb.Brain):
 
         SpeechBrain's also leaves out what is not finite, and begins with 0.
         """
-        if not self.evaluated:
-            super().check_loss_isfinite(loss)
+        loss = float(loss)
+        if not self.evaluated and not math.isfinite(loss):
+            self.nonfinite_count += 1
+            if self.nonfinite_count > self.nonfinite_patience:
+                raise InputError(self.not_finite())
+            logger.warning("batch %d of this epoch has a loss of %s", self.step, loss)
         share = self.last_share if self.evaluated else 1 / self.step
-        return avg_loss + (float(loss) - avg_loss) * share
+        return avg_loss + (loss - avg_loss) * share
+
+    def refuse_not_finite(self, losses: list[float]) -> None:
+        """Raise InputError after an epoch without a finite loss, and after the second with some.
+
+        losses : of the epochs so far, this one's last; that of one with a NaN in it is NaN
+        """
+        again = len(losses) > 1 and not any(map(math.isfinite, losses[-2:]))
+        if self.nonfinite_count and (again or self.nonfinite_count >= self.step):
+            raise InputError(self.not_finite())
+
+    def not_finite(self) -> str:
+        """Which epoch's loss is no number, and what helps."""
+        others = "" if self.precision == "fp32" else ", or with --precision fp32"
+        return (
+            f"epoch {self.hparams.epochs.current}: the training loss is NaN or infinite in "
+            f"{self.nonfinite_count} of its first {self.step} batches: train a new --variant with "
+            f"a smaller --lr (here {self.hparams.lr:g}) or --max_grad_norm (here "
+            f"{self.max_grad_norm:g}){others}"
+        )
 
     def mean_loss(self, own: float) -> float:
         """A stage's loss over the utterances of all processes, from each one's own mean.

@@ -41,6 +41,7 @@ REAL = {  # numbers
 CHOICES = {
     "protocol": ("honest", "replication"),
     "batching": ("published", "bucketed"),
+    "unreadable": ("refuse", "leave_out"),
     "cache": (None, "float16", "float32"),
     "precision": ("fp32", "bf16", "fp16"),
     "eval_precision": ("fp32", "bf16", "fp16"),
@@ -115,7 +116,7 @@ def _check_value(key: str, name: str, value: Any, default: Any) -> None:
     elif key in REAL:
         good = _is_number(value, float) and REAL[key][0] <= value <= REAL[key][1]
     elif isinstance(value, list):
-        _check_list(name, value)
+        _check_list(name, value, default)
         good = default is None or isinstance(default, list) or key in MIXED
     elif default is None or key in MIXED:
         good = not isinstance(value, float) or math.isfinite(value)
@@ -132,8 +133,12 @@ def _check_value(key: str, name: str, value: Any, default: Any) -> None:
         raise InputError(f"{name} is {value!r}: {_wanted(key, default)}")
 
 
-def _check_list(name: str, values: list) -> None:
-    """No value twice: of labels and targets each is a number."""
+def _check_list(name: str, values: list, default: Any) -> None:
+    """Numbers where the yaml has them, and no text twice: of labels and targets each is a class."""
+    if isinstance(default, list) and default and all(_is_number(x, float) for x in default):
+        for value in values:
+            if not _is_number(value, float) or not math.isfinite(value):
+                raise InputError(f"{name} has {value!r}: use numbers, such as {default!r}")
     for position, value in enumerate(values):
         if isinstance(value, str) and value in values[:position]:
             raise InputError(f"{name} has {value!r} twice: name each value once")
