@@ -244,9 +244,8 @@ def test_mistakes_are_told(settings, message):
 
 
 def test_a_first_phase_names_no_emotion(runs):
-    recognizer = EmotionRecognizer.from_hparams(runs / "asr_gender/fold1/1000/best")
     with pytest.raises(InputError, match="this model knows asr, gender, no emotions"):
-        recognizer.classify_batch(*speech())
+        EmotionRecognizer.from_hparams(runs / "asr_gender/fold1/1000/best")
 
 
 def test_the_second_phase_keeps_the_first_one_s_heads():
@@ -259,6 +258,21 @@ def test_the_second_phase_keeps_the_first_one_s_heads():
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert not any("layers.0." in n or "feature" in n or "pos_conv" in n for n in trained)
     assert any("layers.1." in name for name in trained)
+
+
+def test_the_second_phase_may_have_a_time_mask_of_its_own():
+    def second(first_mask: float, **settings) -> TwoStageNetwork:
+        encoder = Encoder(TINY, time_mask=first_mask)
+        first = network(("asr", "gender"), encoder=encoder)
+        return TwoStageNetwork(first, dict(network().heads), ("emotion",), frozen=1, **settings)
+
+    assert second(0.05).encoder.model.config.mask_time_prob == 0.05
+    assert second(0.05).encoder.is_masked
+    assert not second(0.05, time_mask=0).encoder.is_masked
+    assert second(0.05, time_mask=0.2).encoder.model.config.mask_time_prob == 0.2
+    assert not second(0, time_mask=0).encoder.is_masked
+    with pytest.raises(InputError, match="time_mask is 0.2, and the encoder of the first phase"):
+        second(0, time_mask=0.2)
 
 
 def test_what_is_frozen_is_bit_identical_after_training(runs):

@@ -21,11 +21,16 @@ def part(*ids):
     }
 
 
+RESULTS = {
+    **{"corpus": "iemocap", "experiment": "emotion", "fold": 1, "seed": 1, "commit": "a"},
+    **{"protocol": "honest", "WA": 60.0, "UA": 61.0},
+}
 PARTS = {
     "train": part("bert-1", "carl-1", "dora-1"),
     "valid": part("dora-2"),
     "test": part("anna-1", "anna-2"),
 }
+TABLE = {"corpus": "table", "manifest": "digest"}
 PLAIN = {
     "table": {
         "speakers": ["bert", "carl", "dora"],
@@ -45,7 +50,9 @@ def phase(tmp_path):
 
     def tells(known) -> list:
         (folder / "trained_on.json").write_text(json.dumps(known))
-        return phases.start({"a": network}, {"a": {"best": str(folder)}}, {"corpus": "table"}, PARTS)
+        return phases.start(
+            {"a": network}, {"a": {"best": str(folder)}}, {"corpus": "table"}, PARTS
+        )
 
     tells.folder = folder
     return tells
@@ -111,3 +118,69 @@ def test_what_leaves_is_a_model_s_own_files_without_ids(phase, tmp_path):
         with pytest.raises(InputError, match=f"{name} is no regular file"):
             card.copy(phase.folder, tmp_path / f"other{number}")
         (phase.folder / name).unlink()
+
+
+def test_what_trained_and_what_only_validated_are_told_apart():
+    """Dora speaks in both parts: of the validation her utterance is new, she is not."""
+    (known,) = phases.start({}, {}, TABLE, PARTS)
+    assert seen.counts(known) == ((3, 3), (0, 1))
+    assert known["validated"]["speakers"] == []
+    assert (
+        known["validated"]["utterances"]
+        == seen.entry("", known["salt"], (), PARTS["valid"])["utterances"]
+    )
+    parts = PARTS | {"valid": part("emil-1", "emil-2", "fred-1")}
+    assert seen.counts(phases.start({}, {}, TABLE, parts)[0]) == ((3, 3), (2, 3))
+    on_test = PARTS | {"valid": PARTS["test"]}  # chosen on the test part: no validation of its own
+    assert seen.counts(phases.start({}, {}, TABLE, on_test)[0]) == ((3, 3), (0, 0))
+
+
+def test_what_one_phase_trained_on_is_no_validation_of_the_whole(phase):
+    salt = seen.salt_of("table", [i for entries in PARTS.values() for i in entries])
+    dora, emil = part("dora-2"), part("emil-1")
+    first = seen.entry("table", salt, ["dora", "emil"], [*dora, *emil], (["emil"], emil))
+    (known,) = phase([first])
+    assert seen.counts(known) == ((3, 4), (1, 1))  # dora-2 trained the first, emil-1 none
+    assert seen.merged([known, known]) == [known] == seen.merged([first, known])
+    old = {key: value for key, value in first.items() if key != "validated"}
+    (known,) = phase([old])
+    assert seen.counts(known) == ((4, 5), None)
+
+
+def test_the_card_counts_the_training_and_names_the_validation_beside_it(tmp_path):
+    salt = seen.salt_of("table", [])
+    names = [f"speaker{number}" for number in range(30)]
+    ids = [f"utterance{number}" for number in range(2_000)]
+    kinds = {
+        "2,000 recordings of 30 speakers": ((), ()),
+        "1,900 recordings of 28 speakers; validated on 100 other recordings of 2 other speakers": (
+            names[:2],
+            ids[:100],
+        ),
+        "1,999 recordings of 30 speakers; validated on 1 other recordings of the same speakers": (
+            (),
+            ids[:1],
+        ),
+    }
+    for said, validated in kinds.items():
+        known = [seen.entry("iemocap", salt, names, ids, validated)]
+        (tmp_path / "hyperparams.yaml").write_text(GOOD)
+        (tmp_path / "model.safetensors").write_bytes(b"")
+        (tmp_path / "trained_on.json").write_text(json.dumps(known))
+        assert card.about(tmp_path) == f"Trained on IEMOCAP ({said})."
+        text = card.text(hp.load_tree(GOOD), RESULTS, known, "user/name")
+        line = said.replace("recordings", "utterances").replace(
+            "validated on", "validated, not trained, on"
+        )
+        assert f"\n- IEMOCAP: {line} (`trained_on.json`" in text
+    del known[0]["validated"]
+    (tmp_path / "trained_on.json").write_text(json.dumps(known))
+    said = "2,000 recordings of 30 speakers, those of the validation included"
+    assert card.about(tmp_path) == f"Trained on IEMOCAP ({said})."
+
+
+@pytest.mark.parametrize("validated", ["[]", "1", '{"speakers": [1], "utterances": []}', "{}"])
+def test_a_damaged_file_is_told(phase, validated):
+    known = json.dumps(seen.entry("table", "salt", ["a"], ["b"]))
+    with pytest.raises(InputError, match="trained_on.json is damaged"):
+        phase(json.loads(f'[{known[:-1]}, "validated": {validated}}}]'))

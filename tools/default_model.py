@@ -16,7 +16,7 @@ import numpy as np
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import output
 from speechbrain_ser.files import read_json
-from speechbrain_ser.models import saved
+from speechbrain_ser.models import saved, seen
 from speechbrain_ser.results import calibration, metrics, summary
 from speechbrain_ser.sharing.inference import DEFAULT
 
@@ -76,10 +76,13 @@ def main() -> None:
     ]
     manifest = read_json(first["folder"] / "manifest.json")
     rows = output.read_csv(first["folder"] / "predictions.csv")
+    trained, validated = seen.counts(saved.trained_on(DEFAULT)[0])
     card = CARD.read_text().format(
         labels=", ".join(first["labels"]),
         kilobytes=(DEFAULT / saved.WEIGHTS).stat().st_size / 1000,
         commit=first["commit"][:7],
+        trained=trained,
+        validated=validated,
         tested=len({manifest[row["id"]]["speaker"] for row in rows}),
         scores=scores(runs),
         transfer=" and ".join(f"{value:.1f}" for value in transfer),

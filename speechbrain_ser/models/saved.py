@@ -228,6 +228,16 @@ def trained_on(source: str | Path) -> seen.Seen:
         raise InputError(f"{path} is damaged: train or fetch the model again") from None
 
 
+def refuse_speakers(source: str | Path, labels: Collection[str]) -> None:
+    """Raise InputError for a model whose labels are the speakers it saw: it names no emotions."""
+    if labels and set(labels) <= seen.people(labels, trained_on(source)):
+        raise InputError(
+            f"{source} names no emotions, but speakers: its labels are those of its training "
+            f"({', '.join(list(labels)[:3])}{' ...' if len(labels) > 3 else ''}); give a model of "
+            "emotions"
+        )
+
+
 def results_of(source: str | Path) -> dict:
     """The results.json of a best/ folder: {} if it has none."""
     path = find(source) / RESULTS

@@ -1,15 +1,18 @@
 """What a model has seen in training, as salted hashes: ids, paths and names stay where they are.
 
-trained_on.json is a list of {corpus, salt, speakers, utterances}. Whoever has a recording's id can
-ask whether it is among them, and nobody can read the ids from the file. A name that can be guessed
-can be confirmed in the same way: hashes hide names, they do not make a small list secret.
+trained_on.json is a list of {corpus, salt, speakers, utterances, validated}; `validated` holds
+those of the speakers and utterances that validation alone saw. Whoever has a recording's id can ask
+whether it is among them, and nobody can read the ids from the file. A name that can be guessed can
+be confirmed in the same way: hashes hide names, they do not make a small list secret.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 FIELDS = ("speakers", "utterances")
+VALIDATED = "validated"  # a file of an earlier version lacks it
 LENGTH = 16  # hexadecimal digits, 64 bits: two of a million ids are alike once in 37 million files
 
 Seen = list[dict]
@@ -23,12 +26,46 @@ def salt_of(corpus: str, ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join([corpus, *sorted(ids)]).encode()).hexdigest()
 
 
-def entry(corpus: str, salt: str, speakers: Iterable[str], utterances: Iterable[str]) -> dict:
-    """What one run saw of one corpus."""
-    record = {"corpus": corpus, "salt": salt}
-    for field, names in zip(FIELDS, (speakers, utterances), strict=True):
-        record[field] = sorted({_hash(salt, name) for name in names})
-    return record
+def entry(
+    corpus: str,
+    salt: str,
+    speakers: Iterable[str],
+    utterances: Iterable[str],
+    validated: tuple[Iterable[str], Iterable[str]] = ((), ()),
+) -> dict:
+    """What one run saw of one corpus.
+
+    validated : those of the speakers and of the utterances that no training saw
+    """
+    record: dict = {"corpus": corpus, "salt": salt}
+    record |= _hashed(salt, (speakers, utterances))
+    return record | {VALIDATED: _hashed(salt, validated)}
+
+
+def _hashed(salt: str, names: tuple[Iterable[str], Iterable[str]]) -> dict[str, list[str]]:
+    return {
+        field: sorted({_hash(salt, name) for name in some})
+        for field, some in zip(FIELDS, names, strict=True)
+    }
+
+
+class Count(NamedTuple):
+    """How many speakers and utterances a part has."""
+
+    speakers: int
+    utterances: int
+
+
+def counts(known: Mapping) -> tuple[Count, Count | None]:
+    """What trained, and what validation saw beside it; None: the first holds both, untold apart."""
+    if VALIDATED not in known:
+        return Count(*(len(known[field]) for field in FIELDS)), None
+    more = Count(*(len({*known[VALIDATED][field]} & {*known[field]}) for field in FIELDS))
+    return Count(*(len(_trained(known, field)) for field in FIELDS)), more
+
+
+def _trained(known: Mapping, field: str) -> set[str]:
+    return {*known[field]} - {*known[VALIDATED][field]}
 
 
 def among(names: Iterable[str], known: Mapping, field: str) -> set[str]:
@@ -37,12 +74,22 @@ def among(names: Iterable[str], known: Mapping, field: str) -> set[str]:
     return {name for name in names if _hash(known["salt"], name) in there}
 
 
+def people(labels: Collection[str], known: Iterable[Mapping]) -> set[str]:
+    """Those of a model's labels that are speakers whom it has seen, no emotions."""
+    return {label for one in known for label in among(labels, one, "speakers")}
+
+
 def merged(entries: Iterable[Mapping]) -> Seen:
-    """One entry for each corpus and salt."""
+    """One entry for each corpus and salt; what one of them trained on is no validation's alone."""
     merged: dict[tuple[str, str], dict] = {}
     for known in entries:
         one = merged.setdefault((known["corpus"], known["salt"]), {**known})
-        one |= {field: sorted({*one[field], *known[field]}) for field in FIELDS}
+        told = VALIDATED in one and VALIDATED in known
+        every = {field: {*one[field], *known[field]} for field in FIELDS}
+        apart = {f: every[f] - _trained(one, f) - _trained(known, f) for f in FIELDS if told}
+        one.pop(VALIDATED, None)
+        one |= {field: sorted(names) for field, names in every.items()}
+        one |= {VALIDATED: {f: sorted(names) for f, names in apart.items()}} if told else {}
     return list(merged.values())
 
 
@@ -55,12 +102,15 @@ def read(text: str) -> Seen:
     if isinstance(content, dict):  # {corpus: {speakers, utterances}}
         content = [{"corpus": corpus, "salt": None} | known for corpus, known in content.items()]
     for position, known in enumerate(content):
-        names = [known["corpus"], known["salt"] or "", *known["speakers"], *known["utterances"]]
+        names = [known["corpus"], known["salt"] or ""]
+        for part in (known, known[VALIDATED]) if VALIDATED in known else (known,):
+            names += [*part["speakers"], *part["utterances"]]
         if not all(isinstance(name, str) for name in names):
             raise ValueError("a name in it is no text")
         if known["salt"] is None:
             salt = salt_of(known["corpus"], known["utterances"])
             content[position] = entry(known["corpus"], salt, known["speakers"], known["utterances"])
+            del content[position][VALIDATED]
     return content
 
 

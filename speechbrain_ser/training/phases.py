@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -22,6 +22,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 
 logger = logging.getLogger(__name__)
+BLIND = {"select_by": "last", "patience": 0}  # choices that no phase needs a validation for
 TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # variables of a process that torchrun started
 
 
@@ -69,6 +70,24 @@ def check_labels(settings: Mapping, descriptions: Mapping[str, Mapping]) -> None
             )
 
 
+def some(
+    phases: Mapping[str, Mapping], names: Sequence[str], overrides: Mapping[str, Mapping]
+) -> dict[str, dict]:
+    """The phases that are named (all, if none is), with overrides of their own beside the yaml's.
+
+    Raises InputError for a name that no phase has.
+    """
+    if unknown := [name for name in (*names, *overrides) if name not in phases]:
+        raise InputError(f"there is no member {unknown[0]}: use some of {', '.join(phases)}")
+    return {
+        name: {
+            **phases[name],
+            "overrides": {**phases[name]["overrides"], **overrides.get(name, {})},
+        }
+        for name in names or phases
+    }
+
+
 def is_hub_id(source: str) -> bool:
     """user/name, as opposed to the path of a run that is not there yet."""
     return source.count("/") == 1 and not source.startswith((".", "/"))
@@ -85,8 +104,10 @@ def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path)
     words = [os.path.relpath(recipe_script), hparams_file]
     inherited = ["results"]
     if phase["same_corpus"]:
-        inherited += ["corpus", "data_folder", "split", "fold", "seed", "protocol"]
+        inherited += ["corpus", "data_folder", "split", "fold", "seed", "protocol", "unreadable"]
     options = {key: overrides[key] for key in inherited if key in overrides}
+    if phase["same_corpus"]:  # other values are of a phase's own scores
+        options |= {key: value for key, value in BLIND.items() if overrides.get(key) == value}
     if settings["mini"]:
         options["mini"] = True
     if phase.get("variant"):
@@ -150,11 +171,13 @@ def start(
                     f"train its phase with the same --fold"
                 )
             earlier.append(known)
-    own = dict(parts["train"])
+    trained, validated = parts["train"], {}
     if parts["valid"] is not parts["test"]:
-        own |= parts["valid"]
+        validated = {i: e for i, e in parts["valid"].items() if i not in trained}
     ids = [utt_id for entries in parts.values() for utt_id in entries]
     salts = [known["salt"] for known in earlier if known["corpus"] == corpus]
     salt = salts[0] if salts else seen.salt_of(corpus, ids)
-    speakers = [entry["speaker"] for entry in own.values()]
-    return seen.merged([seen.entry(corpus, salt, speakers, own), *earlier])
+    speakers = {entry["speaker"] for entry in trained.values()}
+    more = {entry["speaker"] for entry in validated.values()} - speakers
+    own = seen.entry(corpus, salt, speakers | more, [*trained, *validated], (more, validated))
+    return seen.merged([own, *earlier])
