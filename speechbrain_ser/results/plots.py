@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.results import fonts
 
 DPI = 150
 # Okabe and Ito's palette, told apart with every common colour blindness
@@ -223,7 +225,7 @@ def tsne(
 
     Returns {"silhouette": {part: {group: cosine silhouette in [-1, 1] of that panel's items, or
     None where it is not defined}}, "points": [item, 2]}; the part is "all" without `parts`. PCA
-    start, automatic learning rate, perplexity 20 and seed 1000 are Park 2023's.
+    start, automatic learning rate, perplexity 20 and seed 1000 are of the code of Park 2023.
     """
     items = np.asarray(embedding, dtype=np.float64)  # [item, dim]
     if items.ndim != 2 or items.shape[0] < 5 or items.shape[1] < 2:
@@ -409,6 +411,9 @@ def _save(figure: Figure, path: str | Path, title: str) -> None:
     """Write the PNG beside `path`, then move it there: no reader sees half a figure."""
     path = Path(path)
     figure.suptitle(_wrapped(title, figure, fontsize=12), fontsize=12)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a label between dollar signs is no formula
+    fonts.suit(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

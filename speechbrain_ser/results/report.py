@@ -132,7 +132,19 @@ def commit() -> str:
 def show(folder: Path) -> None:
     """Print a finished run's table and where its files lie."""
     results = read_json(folder / "results.json")
-    columns = ["corpus", "fold", "seed", "epochs", "WA", "UA", "F1", "UA_gender", "UA_style", "WER", "EER"]
+    columns = [
+        "corpus",
+        "fold",
+        "seed",
+        "epochs",
+        "WA",
+        "UA",
+        "F1",
+        "UA_gender",
+        "UA_style",
+        "WER",
+        "EER",
+    ]
     columns = [column for column in columns if column in results]
     cells = [f"{v:.2f}" if isinstance(v := results[c], float) else str(v) for c in columns]
     widths = [max(len(c), len(v)) for c, v in zip(columns, cells, strict=True)]
