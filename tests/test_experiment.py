@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -48,14 +49,16 @@ def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp
     run(yaml, arguments)
     folder = next(tmp_path.glob("*/fold1/*"))
     left = {*LEFT, script_of(yaml).name}
-    if yaml.stem in ("knn", "ensemble"):  # nothing is trained
+    if yaml.stem in ("knn", "ensemble", "verification"):  # nothing is trained
         left -= {"train_log.txt", "curves.png"}
     assert {name for name in left if not (folder / name).is_file()} == set()
     results = json.loads((folder / "results.json").read_text())
     assert set(KEYS) <= set(results)
     assert results["corpus"].startswith("mini-")
     rows = predictions(folder)
-    if yaml.stem != "asr_gender":  # a phase before emotion
+    if yaml.stem == "verification":
+        assert 0 <= results["EER"] <= 100
+    elif yaml.stem != "asr_gender":  # a phase before emotion
         assert set(SCORES) <= set(results) and (folder / "confusion.png").is_file()
         right = sum(row["target"] == row["prediction"] for row in rows)
         assert results["WA"] == pytest.approx(100 * right / len(rows))
@@ -66,7 +69,7 @@ def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp
     capsys.readouterr()
     run(yaml, arguments)
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
-    shown = results.get("UA", results.get("WER"))
+    shown = next(results[name] for name in ("UA", "WER", "EER") if name in results)
     assert f"{shown:.2f}" in capsys.readouterr().out
 
 
@@ -266,6 +269,26 @@ def test_missing_phases_are_named_with_their_commands(tmp_path, monkeypatch, wit
         "  python recipes/IEMOCAP/train_emotion.py hparams/emotion.yaml "
         f"--results {tmp_path}/r --data_folder {tmp_path} --fold 3 --variant _k1 --blocks 1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "inherited"),
+    [
+        ("--select_by last --patience 0", "--select_by last --patience 0"),
+        ("--select_by last --emotion_overrides '{select_by: WA}'", "--select_by WA"),
+        ("--select_by UA --patience 3", ""),
+    ],
+)
+def test_a_choice_that_needs_no_validation_is_inherited(
+    given, inherited, tmp_path, monkeypatch, without_corpora
+):
+    monkeypatch.chdir(ROOT)
+    words = ["--data_folder", str(tmp_path), "--results", str(tmp_path / "r")]
+    with pytest.raises(InputError) as error:
+        run(FUSION, [str(FUSION), *words, *shlex.split(given)])
+    speaker, emotion = str(error.value).splitlines()[1:]
+    assert emotion.endswith(f"--data_folder {tmp_path} {inherited}".rstrip())
+    assert "--select_by" not in speaker and "--patience" not in speaker  # of another corpus
 
 
 def test_a_missing_phase_of_a_known_corpus_needs_no_folder(tmp_path, monkeypatch, without_corpora):
