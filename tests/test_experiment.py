@@ -43,22 +43,23 @@ def predictions(folder: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+TRAINED = [path for path in YAMLS if path.stem != "verification"]  # it has tests of its own
+
+
+@pytest.mark.parametrize("yaml", TRAINED, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp_path, capsys):
     arguments = tiny(yaml, tmp_path, *earlier(yaml, runs))
     run(yaml, arguments)
     folder = next(tmp_path.glob("*/fold1/*"))
     left = {*LEFT, script_of(yaml).name}
-    if yaml.stem in ("knn", "ensemble", "verification"):  # nothing is trained
+    if yaml.stem in ("knn", "ensemble"):  # nothing is trained
         left -= {"train_log.txt", "curves.png"}
     assert {name for name in left if not (folder / name).is_file()} == set()
     results = json.loads((folder / "results.json").read_text())
     assert set(KEYS) <= set(results)
     assert results["corpus"].startswith("mini-")
     rows = predictions(folder)
-    if yaml.stem == "verification":
-        assert 0 <= results["EER"] <= 100
-    elif yaml.stem != "asr_gender":  # a phase before emotion
+    if yaml.stem != "asr_gender":  # a phase before emotion
         assert set(SCORES) <= set(results) and (folder / "confusion.png").is_file()
         right = sum(row["target"] == row["prediction"] for row in rows)
         assert results["WA"] == pytest.approx(100 * right / len(rows))
@@ -69,7 +70,7 @@ def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp
     capsys.readouterr()
     run(yaml, arguments)
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "best").iterdir()}
-    shown = next(results[name] for name in ("UA", "WER", "EER") if name in results)
+    shown = results.get("UA", results.get("WER"))
     assert f"{shown:.2f}" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ import torch
 from conftest import RECIPES, run, tiny
 
 from speechbrain_ser import output
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 
 SPEAKER = RECIPES / "VoxCeleb1/hparams/speaker.yaml"
@@ -59,3 +60,9 @@ def test_the_test_speakers_are_unknown_to_the_network(folder):
     assert len(tested) == 4
     results = json.loads((folder / "results.json").read_text())
     assert results["protocol"] == "honest, speaker-independent" and results["epochs"] == 0
+
+
+def test_one_recording_of_each_speaker_makes_no_trial(tmp_path):
+    run(SPEAKER, tiny(SPEAKER, tmp_path, "--max_epochs", "1"))  # of VoxCeleb1's list, a third
+    with pytest.raises(InputError, match="two recordings of one of them"):
+        run(VERIFICATION, tiny(VERIFICATION, tmp_path, "--max_epochs", "0"))

@@ -13,6 +13,7 @@ import torch
 from speechbrain.utils.metric_stats import EER
 
 from speechbrain_ser.data.datasets import make_dataset
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
 
@@ -49,6 +50,11 @@ class VerificationBrain(SerBrain):
         scores = (unit[one] * unit[other]).sum(dim=1)  # [trial]
         speakers = torch.tensor(self.records["target"])
         same = speakers[one] == speakers[other]
+        if same.all() or not same.any():
+            raise InputError(
+                "the test part needs two speakers, and two recordings of one of them: take another "
+                "split or corpus"
+            )
         return {"EER": 100 * float(EER(scores[same], scores[~same])[0]), "trials": len(scores)}
 
     def predictions(self):
