@@ -39,7 +39,7 @@ class FusionBrain(SerBrain):
         return loss
 
     def stored_of(self, batch):
-        return *super().stored_of(batch), batch.speaker_embedding.data.float()
+        return *super().stored_of(batch), batch.speaker_embedding.data[:, 0].float()
 
     def make_datasets(self, parts):
         """With a cache the items of training and validation hold the speaker embedding, too."""
@@ -47,7 +47,7 @@ class FusionBrain(SerBrain):
         if self.hparams.cache is not None:
             read = self.stored(FrozenEmbedding(self.modules.model), parts)
             for part in ("train", "valid"):
-                add_item(datasets[part], "speaker_embedding", lambda wav: read(wav)[0], takes="wav")
+                add_item(datasets[part], "speaker_embedding", read, takes="wav")
         return datasets
 
     def on_fit_start(self):

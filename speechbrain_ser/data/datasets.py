@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from speechbrain.dataio.batch import PaddedBatch
@@ -36,23 +37,23 @@ def make_dataset(
                 f"{utt_id} has {main} {entry[main]!r}, which is none of "
                 f"{', '.join(targets[main])}: correct the corpus or the labels"
             )
-    numbers = {field: {v: i for i, v in enumerate(values)} for field, values in targets.items()}
     dataset = DynamicItemDataset({utt_id: dict(entry) for utt_id, entry in part.items()})
-    dataset.add_dynamic_item(
-        lambda wav: reader(wav, training=training), takes="wav", provides="speech"
-    )
-    for field, number in numbers.items():
-        dataset.add_dynamic_item(
-            lambda value, number=number: number.get(value, UNKNOWN),
-            takes=field,
-            provides=f"{field}_id",
-        )
+    # no closures: where workers are spawned (macOS, Windows) a dataset is pickled
+    read = partial(reader, training=training)
+    dataset.add_dynamic_item(read, takes="wav", provides="speech")
+    for field, values in targets.items():
+        numbered = partial(_number, {value: number for number, value in enumerate(values)})
+        dataset.add_dynamic_item(numbered, takes=field, provides=f"{field}_id")
     dataset.set_output_keys(["id", "speech", *(f"{field}_id" for field in targets)])
     return dataset
 
 
+def _number(numbers: Mapping[str, int], value: str) -> int:
+    return numbers.get(value, UNKNOWN)
+
+
 def add_item(dataset: DynamicItemDataset, name: str, function: Callable, takes: str) -> None:
-    """One more item of the utterances: what a function makes of another."""
+    """One more item of the utterances: what a function that can be pickled makes of another."""
     dataset.add_dynamic_item(function, takes=takes, provides=name)
     dataset.set_output_keys([*dataset.pipeline.output_mapping, name])
 
