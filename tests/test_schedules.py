@@ -41,13 +41,25 @@ def test_linear_is_hugging_faces_schedule_without_warm_up():
         fall.step()
 
 
+def test_plateau_falls_after_so_many_epochs_without_a_lower_loss():
+    losses = [1.0, *[1.5] * 20]  # Wang 2023: "not decreased for 20 consecutive epochs"
+    rates = [schedules.plateau(at(losses=losses[:n]), 20, 0.1) for n in range(len(losses) + 1)]
+    assert rates == [1] * 21 + [0.1]
+    again = schedules.plateau(at(losses=losses + [1.0] * 19), 20, 0.1)
+    assert again == 0.1, "the count begins anew"
+    assert schedules.plateau(at(losses=losses + [1.0] * 20), 20, 0.1) == pytest.approx(0.01)
+    assert schedules.plateau(at(losses=[*losses[:-1], 0.9]), 20, 0.1) == 1
+    with pytest.raises(InputError, match="the patience of plateau is 0: at least 1"):
+        schedules.plateau(at(), 0, 0.1)
+
+
 @pytest.mark.parametrize("patience", [1, 3, 20])
-def test_plateau_is_pytorchs_scheduler(patience):
+def test_plateau_is_pytorchs_scheduler_which_waits_one_epoch_more(patience):
     draw = torch.Generator().manual_seed(patience)
     losses = (torch.rand(120, generator=draw) + torch.linspace(1, 0, 120)).round(decimals=1)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=0.5, patience=patience, threshold=0, eps=0
+        optimizer, factor=0.5, patience=patience - 1, threshold=0, eps=0
     )
     for epoch, loss in enumerate(losses.tolist(), start=1):
         scheduler.step(loss)

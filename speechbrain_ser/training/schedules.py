@@ -47,15 +47,18 @@ def linear(progress: Progress, updates: int) -> float:
 
 
 def plateau(progress: Progress, patience: int, factor: float) -> float:
-    """Times `factor` whenever more than `patience` epochs in a row brought no lower loss.
+    """Times `factor` whenever `patience` epochs in a row brought no lower loss.
 
-    The count begins anew after each time (PyTorch's ReduceLROnPlateau, without its threshold).
+    The count begins anew after each time; PyTorch's ReduceLROnPlateau waits for one epoch more.
+    Raises InputError for a patience below 1.
     """
+    if patience < 1:
+        raise InputError(f"schedule: the patience of plateau is {patience}: at least 1 is needed")
     best, waited, times = math.inf, 0, 0
     for loss in progress.losses:
         waited = 0 if loss < best else waited + 1
         best = min(best, loss)
-        if waited > patience:
+        if waited >= patience:
             times, waited = times + 1, 0
     return factor**times
 
