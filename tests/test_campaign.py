@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -326,6 +327,9 @@ def test_a_fold_that_one_seed_lacks_is_told_and_the_failure_too(tmp_path, capsys
 
 def test_rows_are_chosen_by_paper_table_and_name():
     assert len(reproduce.choose(["park2023"], "6", None)) == 16 + 2
+    both = reproduce.choose(["gavali"], "3", None)
+    assert both and both == reproduce.choose(["gavali"], "T4", None)
+    assert {row["item"].partition(",")[0] for row in both.values()} == {"Tables 3 and 4"}
     assert {n.split("/")[1] for n in reproduce.choose(["park2023"], "F7a", None)} == {"F7a"}
     assert len(reproduce.choose([], None, None)) == len(rows.named())
     assert list(reproduce.choose([], None, ["s3-and-near"])) == [
@@ -335,6 +339,33 @@ def test_rows_are_chosen_by_paper_table_and_name():
         reproduce.choose(["park2024"], None, None)
     with pytest.raises(InputError, match="no table 9: use T3, "):
         reproduce.choose(["park2023"], "9", None)
+
+
+TABLES = {"park2023": 7, "pepino2021": 2, "gao2023": 4, "wang2023": 4, "gavali": 6}
+
+
+@pytest.mark.parametrize(("paper", "count"), TABLES.items())
+def test_every_table_of_every_paper_is_run_or_says_what_shows_it(paper, count):
+    for number in range(1, count + 1):
+        shown = rows.ELSEWHERE.get(paper, {}).get(f"T{number}")
+        if shown is None:
+            assert reproduce.choose([paper], str(number), None)
+            continue
+        for name in (str(number), f"T{number}", f"t{number}"):
+            with pytest.raises(InputError, match=f"^Table {number} of {paper} {re.escape(shown)}$"):
+                reproduce.choose([paper], name, None)
+    with pytest.raises(InputError, match=f"there is no table {count + 1}"):
+        reproduce.choose([paper], str(count + 1), None)
+
+
+def test_what_is_a_benchmark_or_a_plot_says_its_command():
+    for papers in (["park2023"], []):
+        with pytest.raises(InputError, match="python tools/benchmark.py latency measures it"):
+            reproduce.choose(papers, "7", None)
+    with pytest.raises(InputError, match="Figure 9 of park2023 .* --figure park9 draws it"):
+        reproduce.choose(["park2023"], "F9", None)
+    with pytest.raises(InputError, match="there is no table 7: use"):
+        reproduce.choose(["gavali"], "7", None)
 
 
 def test_the_check_of_a_row_takes_its_sizes_from_the_mini_preset():

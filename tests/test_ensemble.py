@@ -319,3 +319,11 @@ def test_members_that_do_not_fit_are_named(words, message, members, tmp_path):
     given = ["--members", json.dumps(members), *words]
     with pytest.raises(InputError, match=message):
         run(ENSEMBLE, tiny(ENSEMBLE, tmp_path, *given))
+
+
+@pytest.mark.parametrize(
+    "words", [["--voters", "[xlsr, hubert]"], ["--member_overrides", "{hubert: {lr: 1}}"]]
+)
+def test_a_voter_that_is_no_member_is_named(words, tmp_path):
+    with pytest.raises(InputError, match="no member hubert: use some of w2v2_large, xlsr, "):
+        run(ENSEMBLE, tiny(ENSEMBLE, tmp_path, *words))

@@ -13,7 +13,7 @@ MARGIN, SCALE = 0.3, 30.0
 
 
 def by_loops(cosines, targets, margin=MARGIN, scale=SCALE) -> float:
-    """Park 2023, eq. 6, with the authors' guard where the widened angle would pass pi."""
+    """Park 2023, eq. 4, with the authors' guard where the widened angle would pass pi."""
     total = 0.0
     for row, target in zip(cosines.double().tolist(), targets.tolist(), strict=True):
         logits = [scale * cosine for cosine in row]

@@ -174,6 +174,13 @@ def test_a_row_is_filled_from_its_complete_runs(experiment, tmp_path):
     assert summarize.with_computed(other)["difference"] == ""
 
 
+def test_minutes_by_hand():
+    run = {"seconds": 840.0, "epochs": 14, "best_epoch": 9, "megabytes": 380.0}
+    told = {name: value(run) for name, value in summarize.TOLD.items()}
+    whole = {"minutes": 14.0, "minutes_100": 1.0, "minutes_checkpoint": 9.0, "gigabytes": 0.38}
+    assert told == pytest.approx(whole)
+
+
 def test_the_main_page_shows_the_headline_rows(capsys):
     page = (ROOT / "README.md").read_text()
     assert summarize.with_measured(page) == page

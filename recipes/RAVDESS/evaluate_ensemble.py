@@ -21,7 +21,7 @@ from speechbrain_ser.data.datasets import make_dataset, make_loader
 from speechbrain_ser.results import metrics, votes
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
-from speechbrain_ser.training.phases import check_labels
+from speechbrain_ser.training.phases import check_labels, some
 
 
 class EnsembleBrain(SerBrain):
@@ -32,7 +32,8 @@ class EnsembleBrain(SerBrain):
         """The members that are given, or the paper's."""
         given = {name: Path(where) for name, where in settings["members"].items()}
         inside = {n: f / "best" if (f / "best").is_dir() else f for n, f in given.items()}
-        return {n: {"best": str(f)} for n, f in inside.items()} or settings["phases"]
+        six = some(settings["phases"], settings["voters"], settings["member_overrides"])
+        return {n: {"best": str(f)} for n, f in inside.items()} or six
 
     @staticmethod
     def phase_settings(settings, phases):

@@ -16,6 +16,24 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import command_line
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+SETTINGS = "lists {}, which stand in {}"
+TSNE = "is a t-SNE plot: ser plot embeddings --figure {} draws it"
+ELSEWHERE = {  # tables and figures that are no runs: what shows them
+    "park2023": {
+        "T1": SETTINGS.format("settings", "speaker.yaml, emotion.yaml and fusion.yaml"),
+        "T7": "is a benchmark and no run: python tools/benchmark.py latency measures it",
+        **{f"F{number}": TSNE.format(f"park{number}") for number in (5, 6, 8, 9)},
+    },
+    "pepino2021": {"F2": "is drawn of finished runs: ser plot layers results/probe"},
+    "wang2023": {
+        "F3": "is drawn of finished runs: ser plot confusion --help has the command",
+        "F4": TSNE.format("wang4"),
+    },
+    "gavali": {
+        "T1": SETTINGS.format("the six encoders", "ensemble.yaml"),
+        "T2": SETTINGS.format("settings", "member.yaml"),
+    },
+}
 
 
 def files() -> list[Path]:
@@ -57,6 +75,19 @@ def _slug(text: str) -> str:
     """What can be typed: `fused, ArcFace, k = 4` is fused-arcface-k4."""
     text = text.replace(" = ", "").replace(" + ", "+").replace("et al.", "")
     return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+
+
+def elsewhere(papers: Sequence[str], table: str) -> str | None:
+    """What shows a paper's table or figure (T7, 7, F5) that is no run, in a sentence; None if not.
+
+    papers : where to look; none: in all
+    """
+    for paper, shown in ELSEWHERE.items():
+        for name, what in shown.items():
+            if paper in (papers or ELSEWHERE) and table.upper() in (name, name.replace("T", "")):
+                kind = {"T": "Table", "F": "Figure"}[name[0]]
+                return f"{kind} {name[1:]} of {paper} {what}"
+    return None
 
 
 def find(name: str) -> tuple[str, dict]:

@@ -12,6 +12,7 @@ recipe, as --device cuda:0. ser summarize --collect then writes the tables.
 """
 
 import argparse
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -75,6 +76,8 @@ def choose(papers: list[str], table: str | None, names: list[str] | None) -> dic
         if (not papers or name.split("/")[0] in papers) and of_table(name, row, table)
     }
     if not matching:
+        if told := rows.elsewhere(papers, table):
+            raise InputError(told)
         tables = dict.fromkeys(n.split("/")[1] for n in known if n.split("/")[0] in (papers or of))
         raise InputError(f"there is no table {table}: use {', '.join(tables)}")
     return matching
@@ -86,7 +89,11 @@ def of_table(name: str, row: Mapping, table: str | None) -> bool:
     wanted, short = table.lower(), name.split("/")[1].lower()
     if wanted in (short, short[1:]):
         return True
-    return not wanted.removeprefix("t").isdigit() and wanted in row["item"].lower()
+    number = wanted.removeprefix("t")
+    if number.isdigit():  # "Tables 3 and 4, ..." is both
+        title = re.match(r"Tables (\d+) and (\d+)", row["item"])
+        return title is not None and number in title.groups()
+    return wanted in row["item"].lower()
 
 
 def listing(chosen: Mapping[str, dict], rest: list[str], results: Path) -> str:
@@ -98,7 +105,7 @@ def listing(chosen: Mapping[str, dict], rest: list[str], results: Path) -> str:
             folds = plan.number_of_folds([*rows.command(row), *rest])
         except InputError:
             folds = None  # only the corpus can tell, and it is not here
-        paper = row["paper_UA"] or row["paper_WA"]
+        paper = row["paper_UA"] or (row["paper_WA"] and f"WA {row['paper_WA']}")
         hours = cost(row, done, folds, results)
         lines.append([name, paper, f"{len(done)} of {folds or '?'}", hours])
     return (

@@ -32,6 +32,8 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "paper_sd": "paper sd",
     "paper_UA_gender": "paper UA gender",
     "paper_WER": "paper WER",
+    "derived_WA": "WA of its reports",
+    "derived_UA": "UA of its reports",
     "WA": "WA",
     "UA": "UA",
     "UA_sd": "sd",
@@ -46,10 +48,17 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "gained": "UA gained",
     "UA_gender": "UA gender",
     "WER": "WER",
+    "WER_known": "WER, known sentences",
+    "WER_new": "WER, new sentences",
+    "EER": "EER",
     "WA_oracle": "WA, k and alpha best on test",
     "UA_oracle": "UA, k and alpha best on test",
     "paper_minutes": "paper minutes",
     "minutes": "minutes",
+    "paper_minutes_100": "paper minutes per 100 updates",
+    "minutes_100": "minutes per 100 updates",
+    "paper_minutes_checkpoint": "paper minutes to its checkpoint",
+    "minutes_checkpoint": "minutes to the checkpoint",
     "paper_gigabytes": "paper GB",
     "gigabytes": "GB",
     "folds": "folds",
@@ -65,13 +74,15 @@ COMPUTED = {  # columns of the pages that follow from others
 GAIN = ("gain", "gain_low", "gain_high")
 TEXT = ("row", "against", "note")
 MEANS = summary.MEANS
-TOLD = {  # filled where the paper has a number
+TOLD = {  # filled where the paper has a number; an epoch is 100 updates there (Gavali & Verma)
     "minutes": lambda run: run["seconds"] / 60,
+    "minutes_100": lambda run: run["seconds"] / 60 / run["epochs"],
+    "minutes_checkpoint": lambda run: run["seconds"] / 60 * run["best_epoch"] / run["epochs"],
     "gigabytes": lambda run: run["megabytes"] / 1000,
 }
 # shown where a row or the paper has it
 OPTIONAL = (
-    *("paper_sd", *MEANS, *TOLD, "against", "note"),
+    *("paper_sd", "derived_WA", "derived_UA", *MEANS, *TOLD, "against", "note"),
     *("F1", "F1_pooled", "UA_sd", "UA_pooled_sd"),
 )
 MEASURED = "measured"  # the mark in README.md of the table of all rows with a number of ours

@@ -1,4 +1,4 @@
-"""Views of speech for training: noise, volume, reverberation and pitch (Wang 2023, section 2.1).
+"""Views of speech for training: noise, volume, reverberation and pitch (Wang 2023, section 3.3.2).
 
 Every augmentation is called as `augmentation(speech, lens, seeds)` with speech [batch, time], lens
 [batch] and a text per item, and gives speech of the same shape. What an item becomes depends on its

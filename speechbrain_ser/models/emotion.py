@@ -1,4 +1,4 @@
-"""Park 2023, sections 3.2 and 3.3: the emotion network, and its fusion with the speaker network."""
+"""Park 2023, sections 3.1 and 3.2: the emotion network, and its fusion with the speaker network."""
 
 import torch
 from torch import nn
@@ -42,7 +42,7 @@ class FusionNetwork(UtteranceNetwork):
     frozen_dropout : keep dropout and LayerDrop of the frozen parts alive in training, as the
         authors' code does
     share_cnn : compute the CNN once where both encoders have the same one, frozen since the same
-        checkpoint, as in the paper. No result depends on it
+        checkpoint, as the paper's are. No result depends on it
 
     Raises InputError if the two embeddings differ in size.
     """

@@ -1,4 +1,4 @@
-"""Gavali & Verma, section 5: trained networks, and one answer."""
+"""Gavali & Verma, section 3.5: trained networks, and one answer."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Frozen features (Pepino 2021, section 2): speech -> features [batch, frame, layer, dim].
+"""Frozen features (Pepino 2021, section 2.2): speech -> features [batch, frame, layer, dim].
 
 Every frontend has `shape`, (layer, dim) of one frame; `downsample`, how many of its frames make one
 of 20 ms; `num_frames`; and `describe`, what a store of its features is named by. None of them lets

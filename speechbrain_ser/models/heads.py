@@ -51,7 +51,7 @@ class DenseHead(nn.Sequential):
 class CosineHead(nn.Module):
     """embedding [batch, dim] -> cosines [batch, class] to one centre per class, in [-1, 1].
 
-    ArcFace's head (Park 2023, eq. 6); its loss is losses.ArcFace. The centres, [class, dim], are
+    ArcFace's head (Park 2023, eq. 4); its loss is losses.ArcFace. The centres, [class, dim], are
     those of SpeechBrain's ECAPA-TDNN Classifier; `scale` is the loss's.
     """
 

@@ -8,10 +8,10 @@ from speechbrain_ser.errors import InputError
 
 
 class ArcFace(nn.Module):
-    """Cross-entropy of cosines with an additive angular margin (Park 2023, eq. 6).
+    """Cross-entropy of cosines with an additive angular margin (Park 2023, eq. 4).
 
     In training the target's angle is widened by `margin` (radians) and all cosines are scaled;
-    in evaluation it is the cross-entropy of the bare cosines, which Park 2023 stops early by.
+    in evaluation it is the cross-entropy of the bare cosines, by which Park 2023's code stops.
     """
 
     def __init__(self, margin: float = 0.3, scale: float = 30.0):

@@ -161,6 +161,9 @@ class TwoStageNetwork(MultitaskNetwork):
     heads : new heads of the tasks that the first phase did not have
     tasks, adversarial, reversal : see MultitaskNetwork
     frozen : of the encoder, see Encoder
+    time_mask : of the encoder's SpecAugment in this phase; None: as in the first
+
+    Raises InputError for a time_mask where the first phase had none.
     """
 
     def __init__(
@@ -171,8 +174,11 @@ class TwoStageNetwork(MultitaskNetwork):
         adversarial: Sequence[str] = (),
         reversal: float = 1.0,
         frozen: int | str = 4,
+        time_mask: float | None = None,
     ):
         pretrained.encoder.freeze(frozen)
+        if time_mask is not None:
+            set_time_mask(pretrained.encoder.model, time_mask)
         super().__init__(
             pretrained.encoder,
             {**heads, **pretrained.heads},
@@ -181,3 +187,17 @@ class TwoStageNetwork(MultitaskNetwork):
             reversal,
             pretrained.skip_block,
         )
+
+
+def set_time_mask(model: nn.Module, share: float) -> None:
+    """Another probability of SpecAugment's masks in time than Hugging Face's encoder was made with.
+
+    Raises InputError where it has no embedding to mask with.
+    """
+    if share and not hasattr(model, "masked_spec_embed"):
+        raise InputError(
+            f"time_mask is {share}, and the encoder of the first phase has no SpecAugment: set "
+            "time_mask to null, or give the first phase one above 0"
+        )
+    model.config.mask_time_prob = share
+    model.config.apply_spec_augment = share + model.config.mask_feature_prob > 0

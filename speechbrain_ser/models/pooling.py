@@ -102,7 +102,7 @@ class AttentionMaxPooling(nn.Module):
 class ParallelAttentionPooling(nn.Module):
     """ReLU, Linear, then k parallel attention blocks, each pooled: -> rows [batch, k, dim].
 
-    Park 2023, section 3.2: every block reads the same frames.
+    Park 2023, section 3.1: every block reads the same frames.
     """
 
     def __init__(self, dim: int, blocks: int = 4, heads: int = 4, dropout: float = 0.1):
