@@ -133,6 +133,31 @@ def test_frames_of_10_ms_are_averaged_in_pairs(frames):
     assert not found[0, lengths[0] :].any()
 
 
+@pytest.mark.parametrize("frames", [5, 6])
+def test_pairs_are_averaged_before_they_are_normalised(frames):
+    """The authors' order: the zeros behind an utterance are features of value zero."""
+    branch = Branch(Numbers(1, 3, downsample=2), crop_frames=9)
+    branch.mean[:], branch.deviation[:] = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 1, 4])
+    values, counts = features(frames, 12)
+    found, lengths = branch.prepare((values, counts))
+    raw = [*values[0, :frames, 0].double(), *torch.zeros(2 - frames % 2, 3).double()]
+    expected = [
+        ((raw[i] + raw[i + 1]) / 2 - branch.mean[0].double()) / branch.deviation[0].double()
+        for i in range(0, len(raw), 2)
+    ]
+    assert lengths[0] == len(expected)
+    torch.testing.assert_close(found[0, : lengths[0]].double(), torch.stack(expected))
+
+
+def test_a_spectrogram_of_10_ms_reaches_as_far_as_one_of_20(tmp_path):
+    fine = Branch(Spectrogram(hop=160, scalar=False, downsample=2), crop_frames=250)
+    coarse = Branch(Spectrogram(hop=320), crop_frames=250)
+    seconds = torch.tensor([16_000 * 4])
+    for branch in (fine, coarse):
+        frames = branch.frontend.num_frames(seconds) // branch.frontend.downsample
+        assert branch.longest // branch.frontend.downsample == 250 and abs(int(frames) - 200) <= 1
+
+
 def test_what_is_cut_off_need_not_be_read():
     branch = Branch(Numbers(1, 3, downsample=2), crop_frames=4)
     assert branch.longest == 8
@@ -436,6 +461,7 @@ def test_a_manifest_without_the_field(tmp_path):
 def test_another_sampling_rate_is_refused(tmp_path):
     with pytest.raises(InputError, match="sample_rate is 8000, but WaveformEncoder needs 16000"):
         run(PROBE, tiny(PROBE, tmp_path, "--reader", "{sample_rate: 8000}"))
+    assert not list(tmp_path.rglob("*.safetensors")), "nothing was computed before"
 
 
 def test_gradients_are_clipped_by_value(tmp_path, monkeypatch):

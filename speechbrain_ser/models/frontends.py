@@ -156,14 +156,20 @@ class Spectrogram(PerUtterance):
     """Linear magnitudes of a short-time Fourier transform, centred Hann windows.
 
     Pepino 2021, authors' code: windows of 400 samples every 320, whatever the sampling rate, and
-    one mean and deviation over all bins (`scalar`). The paper: every 160 (10 ms), and a mean and
-    deviation per bin.
+    one mean and deviation over all bins (`scalar`). The paper: every 160 (10 ms), of which it
+    averages two (`downsample` 2), and a mean and deviation per bin.
     """
 
-    downsample = 1
-
-    def __init__(self, window: int = 400, hop: int = 320, n_fft: int = 512, scalar: bool = True):
+    def __init__(
+        self,
+        window: int = 400,
+        hop: int = 320,
+        n_fft: int = 512,
+        scalar: bool = True,
+        downsample: int = 1,
+    ):
         super().__init__()
+        self.downsample = downsample
         self.settings = {"window": window, "hop": hop, "n_fft": n_fft}
         self.transform = torchaudio.transforms.Spectrogram(
             n_fft=n_fft, win_length=window, hop_length=hop, power=1

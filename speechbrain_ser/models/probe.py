@@ -113,15 +113,16 @@ class Branch(nn.Module):
         Zeros stand behind an utterance's frames.
         """
         values, frames = features
-        averaged = self.average(values, statistics)
-        valid = valid_mask(frames, averaged.shape[1])
-        averaged = averaged * valid.unsqueeze(2)
         if (step := self.frontend.downsample) > 1:
-            # authors' code: zeros up to the next multiple, a whole frame of them if it is one
-            missing = step - averaged.shape[1] % step
-            averaged = nn.functional.pad(averaged, (0, 0, 0, missing))
-            averaged = averaged.unflatten(1, (-1, step)).mean(dim=2)
+            # authors' code: zeros up to the next multiple, a whole frame of them if it is one;
+            # averaged first and then normalised, so that these zeros become minus the mean
+            values = values.float() * valid_mask(frames, values.shape[1])[:, :, None, None]
+            missing = step - values.shape[1] % step
+            values = nn.functional.pad(values, (0, 0, 0, 0, 0, missing))
+            values = values.unflatten(1, (-1, step)).mean(dim=2)
             frames = frames // step + 1
+        averaged = self.average(values, statistics)
+        averaged = averaged * valid_mask(frames, averaged.shape[1]).unsqueeze(2)
         return averaged[:, : self.crop_frames], frames.clamp(max=self.crop_frames)
 
     def forward(self, prepared: torch.Tensor) -> torch.Tensor:

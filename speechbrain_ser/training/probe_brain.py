@@ -47,13 +47,13 @@ class ProbeBrain(SerBrain):
         if self.hparams.augment is not None:
             raise InputError("features come from a store, which holds no views: augment is null")
         model = self.modules.model
+        datasets = super().make_datasets(parts)  # first: it refuses a reader of another rate
         self.stores = [self.hparams.store(b.frontend, self.hparams.reader) for b in model.branches]
         wavs = [entry["wav"] for entries in parts.values() for entry in entries.values()]
         with parallel.first_alone():
             for store in self.stores:
                 store.fill(wavs, self.device, progress=not self.noprogressbar)
         number_of = self.normalise(parts)
-        datasets = super().make_datasets(parts)
         keys = [f"features{number}" for number in range(len(self.stores))]
         for part, dataset in datasets.items():
             for key, store, branch in zip(keys, self.stores, model.branches, strict=True):
