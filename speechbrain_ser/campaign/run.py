@@ -37,7 +37,7 @@ class Outcome:
 def scores(folder: Path) -> str:
     """WA and UA, or what else a run measured, in a few words."""
     results = read_json(folder / "results.json")
-    names = [name for name in results if name.startswith(("WA", "UA", "WER"))]
+    names = [name for name in results if name.startswith(("WA", "UA", "WER", "EER"))]
     return ", ".join(f"{name} {results[name]:.2f}" for name in names[:3])
 
 

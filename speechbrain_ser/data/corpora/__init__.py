@@ -2,7 +2,8 @@
 
 A manifest is {utt_id: {"wav", "duration", "emotion", "speaker", "session", "gender", "style",
 "words", ...}}, sorted by utt_id: absolute path, seconds, then texts ("" where unknown). It holds
-neither folds nor splits, except the "split" (train, valid or test) that a list or table states.
+neither folds nor splits, except the "split" (train, valid or test) that a list or table states. A
+run adds the "content" mark of each file, see speechbrain_ser.data.manifests.
 """
 
 import logging
