@@ -62,7 +62,7 @@ def test_a_pair_is_compared_on_what_both_have(table):
 
 def test_the_figure_has_a_line_per_gain(table, tmp_path, capsys):
     assert ser("plot", "gains", "p/T") == 2
-    assert "of 2 rows named p/T... none has a gain: run them" in capsys.readouterr().err
+    assert "of 2 rows named ...p/T... none has a gain: run them" in capsys.readouterr().err
     table.write_text(table.read_text().replace("p/T/one,,,", "p/T/one,+25.00,+20.00,+30.00"))
     assert ser("plot", "gains", "p/T", "--output", tmp_path / "gains") == 0
     pixels = np.asarray(Image.open(tmp_path / "gains.png").convert("RGB")).astype(int)
