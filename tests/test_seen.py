@@ -50,11 +50,9 @@ def phase(tmp_path):
 
     def tells(known) -> list:
         (folder / "trained_on.json").write_text(json.dumps(known))
-        return phases.start(
-            {"a": network}, {"a": {"best": str(folder)}}, {"corpus": "table"}, PARTS
-        )
+        return phases.start({"a": network}, {"a": {"best": str(folder)}}, tells.state, PARTS)
 
-    tells.folder = folder
+    tells.folder, tells.state = folder, {"corpus": "table"}
     return tells
 
 
@@ -184,3 +182,16 @@ def test_a_damaged_file_is_told(phase, validated):
     known = json.dumps(seen.entry("table", "salt", ["a"], ["b"]))
     with pytest.raises(InputError, match="trained_on.json is damaged"):
         phase(json.loads(f'[{known[:-1]}, "validated": {validated}}}]'))
+
+
+def test_a_phase_of_another_state_of_the_corpus_is_refused(phase):
+    known = [seen.entry("table", "salt", ["x"], ["x-1"])]
+    (phase.folder / "results.json").write_text('{"corpus": "table", "manifest": "1"}')
+    phase(known)  # this run does not say its state
+    phase.state = {"corpus": "table", "manifest": "1"}
+    phase(known)
+    phase.state = {"corpus": "table", "manifest": "2"}
+    with pytest.raises(InputError, match="was trained on another state of the corpus"):
+        phase(known)
+    phase.state = {"corpus": "another", "manifest": "2"}
+    phase(known)
