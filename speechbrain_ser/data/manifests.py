@@ -5,16 +5,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-PIECE = 1 << 14  # bytes
+PIECE = 1 << 16  # bytes: three are 6 s of 16 kHz
 SHOWN = 5  # changed utterances in one message
 
 
 def marked(manifest: Mapping[str, dict]) -> dict[str, dict]:
     """The manifest with a `content` mark of each file, so that another recording is noticed.
 
-    A mark is a hash of the file's size and of three pieces of 16 kB, its start, middle and end: of
-    most utterances that is the whole file, and of a long one it is quickly read. Names and times of
-    a file are not in it: a corpus may be copied.
+    A mark is a hash of the file's size and of three pieces of 64 kB, its start, middle and end: of
+    most utterances that is the whole file, and of a long one it is quickly read; an edit between
+    the pieces that keeps the size is not seen. Names and times of a file are not in it: a corpus
+    may be copied.
     """
     return {
         utt_id: entry | {"content": content(entry["wav"])} for utt_id, entry in manifest.items()
