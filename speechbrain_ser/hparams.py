@@ -102,7 +102,8 @@ def override(
     """
     root = tree if root is None else root
     for key, value in overrides.items():
-        if key not in tree and not tag_of(tree):  # a class knows its own arguments
+        # a class knows its own arguments, and a corpus the names of its emotions
+        if key not in tree and not tag_of(tree) and where != "corpus.merge.":
             close = difflib.get_close_matches(str(key), [str(k) for k in tree])
             hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(tree)}"
             raise InputError(f"there is no setting {where}{key}: {hint}")

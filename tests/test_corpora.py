@@ -382,11 +382,12 @@ def test_ravdess_reads_names(tmp_path):
         "intensity": "strong",
         "statement": "02",
         "repetition": "01",
+        "language": "en",
     }
     other = manifest["03-01-05-01-01-02-03"]
     assert (other["emotion"], other["gender"], other["intensity"]) == ("angry", "M", "normal")
     assert (other["words"], other["repetition"]) == ("KIDS ARE TALKING BY THE DOOR", "02")
-    both = ravdess.prepare(tmp_path, channels=["speech", "song"], calm="neutral", expected=3)
+    both = ravdess.prepare(tmp_path, channels=["speech", "song"], merge={"calm": "neutral"})
     assert Counter(row["style"] for row in both.values()) == {"speech": 2, "song": 1}
     assert both["03-01-02-02-02-01-18"]["emotion"] == "neutral"
 
@@ -438,8 +439,8 @@ def test_ravdess_mistakes(tmp_path):
         ravdess.prepare(tmp_path, expected=1440)
     with pytest.raises(InputError, match="channels holds 'video', which is none of speech, song"):
         ravdess.prepare(tmp_path, channels=["video"])
-    with pytest.raises(InputError, match="calm holds 'drop', which is none of keep, neutral"):
-        ravdess.prepare(tmp_path, calm="drop")
+    with pytest.raises(InputError, match="merge names 'clam', and .* angry, .*did you mean calm"):
+        ravdess.prepare(tmp_path, merge={"clam": "neutral"})
     (tmp_path / "03-01-05-01-01-02-01.wav").touch()
     (tmp_path / "03-01-05-01-02-01-01.wav").touch()
     with pytest.raises(InputError, match=r"2 of 3 recordings .* be used .*01-02-01\.wav.*02-01-01"):

@@ -8,7 +8,7 @@ from speechbrain_ser.data.corpora import joined
 from speechbrain_ser.errors import InputError
 
 LABELS = ["sad", "angry"]
-MERGES = {"ravdess": {"calm": None}, "nemo": {"sadness": "sad", "anger": "angry"}}
+MERGES = {"ravdess": {}, "nemo": {"sadness": "sad", "anger": "angry"}}
 FILES = (
     *("ravdess/03-01-04-01-01-01-01", "ravdess/03-01-05-01-01-01-02"),
     *("ravdess/03-01-02-01-01-01-02", "nemo/SM0_anger_1", "nemo/EB0_sadness_2"),
@@ -44,10 +44,13 @@ def test_each_corpus_is_tested_by_the_other(both):
     assert {entry["session"] for entry in parts["test"].values()} == {"nemo"}
     assert parts["valid"] is parts["test"] and len(parts["train"] | parts["test"]) == 4
     assert splits.protocol(parts) == "session-independent"
+    assert splits.given_session(manifest, test=["nemo"]) == parts
+    with pytest.raises(InputError, match="session 'nemo' cannot be tested by the others"):
+        splits.given_session(manifest, test=["nemo", "ravdess"])
 
 
 def test_what_does_not_fit_is_named(both):
-    with pytest.raises(InputError, match="of nemo is sadness, which is none of sad, angry: say in"):
+    with pytest.raises(InputError, match="labels names 'sad', and the corpus has angry, fear, .*:"):
         joined.prepare(both, LABELS, MERGES | {"nemo": {"anger": "angry"}})
     manifest = joined.prepare(both, LABELS, MERGES)
     with pytest.raises(

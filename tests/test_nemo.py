@@ -64,6 +64,7 @@ def test_a_clone(clone):
         "style": "",
         "words": "KUPIŁEM SZAFĘ",
         "statement": "10",
+        "language": "pl",
         "age": "24",
     }
     other = manifest["EB0_fear_2"]
@@ -110,6 +111,7 @@ def test_without_its_table_the_names_tell(clone, caplog):
         "style": "",
         "words": "",
         "statement": "10",
+        "language": "pl",
     }
     sentence = f"nEMO: genders and transcripts are unknown, {clone} has no data.tsv"
     assert caplog.messages == [sentence, "nEMO: 3 utterances"]

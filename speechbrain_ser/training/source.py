@@ -62,6 +62,7 @@ def refuse_other_corpus(folder: Path, state: Mapping, manifest: Mapping[str, dic
         there = read_json(results)
         if manifests.same_source(there, state) is False:
             changed = manifests.differences(read_json(results.with_name(path.name)), manifest)
+            changed = changed or "an earlier version of this project told less of it"
             raise InputError(
                 f"{results.parent}, a run of the same experiment, read another state of the corpus "
                 f"({changed}): give this run a --variant NAME of its own, or delete "

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechbrain_ser.data import corpora
-from speechbrain_ser.errors import InputError
+from speechbrain_ser.data.labels import Merge
 
 VARIABLE = "SER_RAVDESS_NEMO"
 
 
 def prepare(
-    data_folder: str | Path, labels: Sequence[str], merges: Mapping[str, Mapping[str, str | None]]
+    data_folder: str | Path, labels: Sequence[str], merges: Mapping[str, Merge]
 ) -> dict[str, dict]:
     """The manifest of several corpora; data_folder holds a folder, or a link, of each one's name.
 
@@ -19,30 +19,26 @@ def prepare(
 
     Arguments
     ---------
-    labels : the emotions that are kept
-    merges : corpus -> its name of an emotion -> the one of labels, or None, which leaves it out
+    labels : the emotions that are kept, see labels.choose
+    merges : corpus -> its name of an emotion -> the one of labels that it counts as
 
-    Raises InputError for a corpus that is not there, and for an emotion of which neither says
-    anything.
+    Raises InputError for a corpus that is not there.
     """
     expected = f"folders, or links to them, named {' and '.join(merges)}"
     folder = corpora.existing_folder(data_folder, VARIABLE, expected)
-    manifest, left_out = {}, corpora.LeftOut()
+    manifest = {}
     for name, merge in merges.items():
         if not (folder / name).exists():
             raise corpora.wrong_folder(folder, VARIABLE, expected)
         module = importlib.import_module(f"speechbrain_ser.data.corpora.{name}")
-        for utt_id, entry in module.prepare(folder / name).items():
-            emotion = merge.get(entry["emotion"], entry["emotion"])
-            if emotion is None:
-                left_out.add(f"{entry['emotion']} of {name}", utt_id)
-                continue
-            if emotion not in labels:
-                raise InputError(
-                    f"{utt_id} of {name} is {emotion}, which is none of {', '.join(labels)}: say "
-                    "in merges what it counts as, or null to leave it out"
-                )
-            own = {"session": name, "speaker": f"{name}/{entry['speaker']}", "emotion": emotion}
-            manifest[f"{name}/{utt_id}"] = entry | own
-    left_out.tell(" and ".join(merges), len(manifest))
+        own = module.prepare(folder / name, labels=labels, merge=merge)
+        manifest |= within(own, name)
     return dict(sorted(manifest.items()))
+
+
+def within(manifest: Mapping[str, dict], name: str) -> dict[str, dict]:
+    """A corpus' manifest as part of several: its name before ids and speakers, and as session."""
+    return {
+        f"{name}/{utt_id}": entry | {"session": name, "speaker": f"{name}/{entry['speaker']}"}
+        for utt_id, entry in manifest.items()
+    }

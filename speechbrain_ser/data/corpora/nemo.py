@@ -2,11 +2,12 @@
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from speechbrain_ser.data import corpora, folders
 from speechbrain_ser.data.corpora import table
+from speechbrain_ser.data.labels import Merge, choose
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -20,13 +21,21 @@ NAME = re.compile(rf"([A-Za-z0-9]+)_({'|'.join(EMOTIONS)})_(\d+)")
 PARTS = f"speaker_emotion_sentence with an emotion of {', '.join(EMOTIONS)}"
 
 
-def prepare(data_folder: str | Path, expected: int | None = None) -> dict[str, dict]:
+def prepare(
+    data_folder: str | Path,
+    labels: Sequence[str] = (),
+    merge: Merge | None = None,
+    expected: int | None = None,
+) -> dict[str, dict]:
     """The manifest of a clone of the published repository, or of a folder above it.
 
     The recordings may lie at any depth, behind links too. Beyond the usual keys a row has
     "statement", the number of its sentence, and "age", if data.tsv tells it. Without data.tsv the
     file names tell speakers, emotions and sentences; genders and words are unknown.
 
+    Arguments
+    ---------
+    labels, merge : the emotions that are kept, and what each counts as, see labels.choose
     expected : number of recordings of the complete corpus; None accepts any
 
     What is left out is logged, counted by reason. Raises InputError for names and rows that are
@@ -46,6 +55,7 @@ def prepare(data_folder: str | Path, expected: int | None = None) -> dict[str, d
             left_out.add(f"rows of {TABLE} without a recording", stem)
     rows = {stem: _row(path, told[stem]) for stem, path in files.items()}
     corpora.check_count(len(rows), expected, "nemo", f"{folder} the complete nEMO", left_out)
+    rows = choose(rows, labels, merge, left_out, EMOTIONS)
     left_out.tell("nEMO", len(rows))
     return corpora.finish(rows)
 
@@ -109,4 +119,6 @@ def _find(folder: Path, told: Collection[str] | None) -> tuple[dict[str, Path], 
 
 def _row(path: Path, told: dict[str, str]) -> dict:
     speaker, emotion, statement = path.stem.split("_")
-    return corpora.row(path, speaker=speaker, emotion=emotion, statement=statement, **told)
+    return corpora.row(
+        path, speaker=speaker, emotion=emotion, statement=statement, language="pl", **told
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechbrain_ser.data import corpora
 from speechbrain_ser.data.corpora.download import fetch, unpack
+from speechbrain_ser.data.labels import Merge, choose
 from speechbrain_ser.errors import InputError
 
 VARIABLE = "SER_RAVDESS"
@@ -36,8 +37,9 @@ NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\
 
 def prepare(
     data_folder: str | Path,
+    labels: Sequence[str] = (),
+    merge: Merge | None = None,
     channels: Sequence[str] = ("speech",),
-    calm: str = "keep",
     expected: int | None = None,
     download: bool = False,
 ) -> dict[str, dict]:
@@ -50,8 +52,8 @@ def prepare(
 
     Arguments
     ---------
+    labels, merge : the emotions that are kept, and what each counts as, see labels.choose
     channels : "speech", "song" or both
-    calm : "keep" (8 classes) or "neutral" (it counts as neutral, 7 classes)
     expected : number of files that a complete corpus gives with these options
     download : fetch the published archive of each channel of which the folder has no file
 
@@ -59,7 +61,6 @@ def prepare(
     content is not as published.
     """
     corpora.check_options("channels", channels, CHANNELS.values())
-    corpora.check_options("calm", [calm], ("keep", "neutral"))
     if download and data_folder:
         Path(data_folder).expanduser().mkdir(parents=True, exist_ok=True)
     folder = corpora.existing_folder(data_folder, VARIABLE, EXPECTED)
@@ -73,9 +74,10 @@ def prepare(
     for channel, paths in files.items():
         if not paths:
             raise InputError(f"{folder} holds no {channel}: leave it out of channels, or add it")
-    rows = {path.stem: _row(path, calm) for paths in files.values() for path in paths}
+    rows = {path.stem: _row(path) for paths in files.values() for path in paths}
     complete = f"{folder} the complete RAVDESS ({' and '.join(channels)})"
     corpora.check_count(len(rows), expected, "ravdess", complete, left_out)
+    rows = choose(rows, labels, merge, left_out, EMOTIONS.values())
     left_out.tell("RAVDESS", len(rows))
     return corpora.finish(rows)
 
@@ -125,17 +127,17 @@ def _find(folder: Path, channels: Sequence[str]) -> tuple[dict[str, list[Path]],
     return by_channel, left_out
 
 
-def _row(path: Path, calm: str) -> dict:
+def _row(path: Path) -> dict:
     _, channel, emotion, intensity, statement, repetition, actor = path.stem.split("-")
-    label = EMOTIONS[emotion]
     return corpora.row(
         path,
         speaker=f"Actor_{actor}",
-        emotion="neutral" if label == "calm" and calm == "neutral" else label,
+        emotion=EMOTIONS[emotion],
         gender="FM"[int(actor) % 2],  # even actors are women
         style=CHANNELS[channel],
         words=STATEMENTS[statement],
         intensity=INTENSITIES[intensity],
         statement=statement,
         repetition=repetition,
+        language="en",
     )

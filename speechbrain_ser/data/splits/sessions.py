@@ -20,19 +20,21 @@ from speechbrain_ser.data.splits.parts import Parts, check_parts
 from speechbrain_ser.errors import InputError
 
 
-def given_session(manifest: Manifest, fold: int = 1, *, test: str) -> Parts:
-    """Session-independent: the named session is tested, and all others train.
+def given_session(manifest: Manifest, fold: int = 1, *, test: str | Sequence[str]) -> Parts:
+    """Session-independent: the named session, or sessions, are tested, and all others train.
 
     Nothing validates: `valid` is the test part itself, see without_validation. There is one fold.
     """
-    of_fold([test], fold, "session")
+    names = [test] if isinstance(test, str) else list(test)
+    of_fold([" and ".join(names)], fold, "session")
     require(manifest, "session")
-    tested = where(manifest, session={test})
+    known = values(manifest, "session")
+    tested = where(manifest, session=names)
     train = without(manifest, tested)
-    if not tested or not train:
+    if strange := [name for name in names if name not in known] or ([] if train else names):
         raise InputError(
-            f"the manifest has the sessions {listed(values(manifest, 'session'))}: session "
-            f"{test!r} cannot be tested by the others"
+            f"the manifest has the sessions {listed(known)}: session {strange[0]!r} cannot be "
+            "tested by the others"
         )
     return {"train": train, "valid": tested, "test": tested}
 
