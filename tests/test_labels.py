@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from speechbrain_ser.data.corpora import LeftOut
-from speechbrain_ser.data.labels import choose
+from speechbrain_ser.data.labels import between_corpora, choose
 from speechbrain_ser.errors import InputError
 
 ROWS = {
@@ -84,3 +84,10 @@ def test_what_a_corpus_may_have_but_lacks_here_is_no_mistake():
 def test_names_that_are_not_there_are_refused(labels, merge, message):
     with pytest.raises(InputError, match=message):
         emotions(labels, merge)
+
+
+def test_between_corpora_nouns_are_adjectives():
+    said = between_corpora(["happiness", "Anger", "sad", "calm", "ps"], {"calm": None, "ps": "surprised"})
+    assert said == {"happiness": "happy", "Anger": "angry", "calm": None, "ps": "surprised"}
+    with pytest.raises(InputError, match="merge names 'clam', .*did you mean calm"):
+        between_corpora(["calm"], {"clam": "neutral"})

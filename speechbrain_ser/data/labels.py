@@ -11,6 +11,21 @@ from speechbrain_ser.errors import InputError
 logger = logging.getLogger(__name__)
 
 Merge = Mapping[str, str | None]
+# the nouns that corpora have, and RAVDESS' words for them: the label map between corpora
+ADJECTIVES = {
+    "anger": "angry",
+    "anxiety": "anxious",
+    "boredom": "bored",
+    "disgusted": "disgust",
+    "excitement": "excited",
+    "fear": "fearful",
+    "frustration": "frustrated",
+    "happiness": "happy",
+    "joy": "happy",
+    "neutrality": "neutral",
+    "sadness": "sad",
+    "surprise": "surprised",
+}
 
 
 def choose(
@@ -34,22 +49,36 @@ def choose(
 
     Raises InputError for a name in labels or merge that is not known.
     """
-    merge = merge or {}
+    words = {name.casefold(): word for name, word in (merge or {}).items()}
     counts = Counter(entry["emotion"] for entry in rows.values())
-    spelt = spellings(counts, [*labels, *merge, *(new for new in merge.values() if new)])
+    spelt = spellings(counts, [*labels, *filter(None, words.values())])
     names = {*known, *spelt.values()}
-    for name in merge:
+    for name in merge or {}:
         _refuse_unknown("merge", name, names)
+    there = {words.get(name.casefold(), spelt.get(name, name)) for name in names} - {None}
     for label in labels:
-        _refuse_unknown("labels", label, {merge.get(name, name) for name in names} - {None})
+        _refuse_unknown("labels", label, there)
     kept = {}
     for utt_id, entry in rows.items():
-        emotion = merge.get(spelt[entry["emotion"]], spelt[entry["emotion"]])
+        emotion = words.get(entry["emotion"].casefold(), spelt[entry["emotion"]])
         if emotion is None or labels and emotion not in labels:
             left_out.add(f"of the emotion {entry['emotion'] or 'unknown'}", utt_id)
         else:
             kept[utt_id] = entry | {"emotion": emotion}
     return kept
+
+
+def between_corpora(emotions: Iterable[str], merge: Merge | None = None) -> dict[str, str | None]:
+    """What each emotion of a corpus counts as beside other corpora: merge's word, else RAVDESS'.
+
+    Only those that change are named. Raises InputError for a name in merge that is not there.
+    """
+    names = list(emotions)
+    for name in merge or {}:
+        _refuse_unknown("merge", name, names)
+    words = {name: ADJECTIVES.get(name.casefold(), name.casefold()) for name in names}
+    words |= merge or {}
+    return {name: word for name, word in words.items() if word != name}
 
 
 def spellings(counts: Mapping[str, int], chosen: Iterable[str] = ()) -> dict[str, str]:
@@ -68,7 +97,7 @@ def spellings(counts: Mapping[str, int], chosen: Iterable[str] = ()) -> dict[str
 
 
 def _refuse_unknown(setting: str, name: str, known: Iterable[str]) -> None:
-    if name in known:
+    if name.casefold() in {other.casefold() for other in known}:
         return
     close = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"did you mean {close[0]}?" if close else "correct it, or leave it out"

@@ -80,6 +80,13 @@ class Predictions:
     speakers: np.ndarray
     labels: list[str]
 
+    def where(self, own: np.ndarray) -> "Predictions":
+        """Those of some utterances; own [utterance] is a mask."""
+        ids = [utt_id for utt_id, kept in zip(self.ids, own, strict=True) if kept]
+        return Predictions(
+            ids, self.targets[own], self.answers[:, own], self.speakers[own], self.labels
+        )
+
 
 def predictions_of(runs: Sequence[dict]) -> Predictions | None:
     """The test utterances of all folds, in the order of their ids; None if labels differ by fold.
