@@ -21,6 +21,7 @@ WITH_A_MODEL = {
     "export": "a model as ONNX, in float32 and int8",
     "push": "a model to the Hugging Face Hub, checked before",
     "convert": "SpeechBrain's own emotion models in this package's form",
+    "results": "what your runs came to, the best of each corpus marked",
     "plot confusion": "the confusion matrix of an experiment over its folds",
     "plot layers": "how a probe weighs its encoder's layers",
     "plot embeddings": "t-SNE of what a model makes of recordings",
