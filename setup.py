@@ -15,7 +15,10 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["speechbrain_ser", "speechbrain_ser.*"]),
     entry_points={"console_scripts": ["ser = speechbrain_ser.__main__:main"]},
-    package_data={"speechbrain_ser.sharing": ["templates/*", "default/*"]},
+    package_data={
+        "speechbrain_ser.results": ["templates/*"],
+        "speechbrain_ser.sharing": ["templates/*", "default/*"],
+    },
     install_requires=[
         "torch>=2.11,<2.12",
         "torchaudio>=2.11,<2.12",  # must be of torch's own release

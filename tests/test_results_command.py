@@ -1,8 +1,13 @@
-"""ser results: a line for each experiment."""
+"""ser results: a line for each experiment, and a page."""
 
+import json
 import os
+import re
 
+import browser
+import numpy as np
 import pytest
+import soundfile
 from conftest import ser
 from test_summary import made, turns
 
@@ -57,3 +62,63 @@ def test_seeds_with_different_folds_are_told_and_not_averaged(folder, capsys):
     text = capsys.readouterr().out
     assert "good: the seeds have different folds (seed 1: 1 2 3; seed 2: 1)" in text
     assert "100.00" in text  # of the others
+
+
+@pytest.fixture
+def heard(folder, tmp_path):
+    """As after real runs: recordings, of which one is gone, probabilities and a figure."""
+    for run in (path.parent for path in folder.rglob("predictions.csv")):
+        manifest = json.loads((run / "manifest.json").read_text())
+        for utt_id, entry in manifest.items():
+            entry["wav"] = str(tmp_path / f"{utt_id}.wav")
+        (run / "manifest.json").write_text(json.dumps(manifest))
+        lines = (run / "predictions.csv").read_text().splitlines()
+        surest = 0.7 if run.match("poor/fold2/1") else 0.6
+        odds = [f"{surest},{1 - surest:.1f}" if x.endswith("a") else "0.4,0.6" for x in lines[1:]]
+        told = [f"{line},{p}" for line, p in zip(lines[1:], odds, strict=True)]
+        (run / "predictions.csv").write_text("\n".join([f"{lines[0]},a,b", *told]) + "\n")
+    for number in (1, 3):
+        name = tmp_path / f"u1-{number}.wav"
+        soundfile.write(name, 0.1 * np.sin(np.arange(8000)), 16_000)
+    (folder / "poor/fold1/1/curves.png").write_bytes(b"not looked into")
+    return folder
+
+
+def test_a_page_with_all_in_it(heard, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert ser("results", heard, "--html", page) in (0, None)
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    text = page.read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", text)  # nothing is fetched
+    assert text.count("<details") == 3 and 'id="mini/one"' in text
+    assert text.count("data:audio/ogg;base64,") == 1 and text.count("data:image/png;base64,") == 1
+    assert text.count(f"{tmp_path}/u2-2.wav") == 1  # why it cannot be heard
+    wrong = re.findall(r"(\w), heard as <b>(\w)</b> \((\d+) %\)</div>\s+<div .*>(\S+), sp", text)
+    assert wrong == [("b", "a", "70", "u2-2"), ("a", "b", "60", "u1-1"), ("b", "a", "60", "u1-2")]
+    poor = text[text.index('id="poor"') :]
+    cells = re.findall(r'title="(\d+) utterances">(\d*)</td>', poor)
+    assert cells == [("3", "50")] * 4
+
+
+def test_names_are_text_on_the_page(heard, tmp_path):
+    made(heard / "<b>x", 1, 1, RIGHT)
+    ser("results", heard, "--html", tmp_path / "page.html")
+    assert "<b>x" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.skipif(browser.found() is None, reason="no Chromium")
+def test_the_page_in_a_browser(heard, tmp_path):
+    ser("results", heard, "--html", tmp_path / "page.html")
+    tab = browser.Browser(tmp_path)
+    try:
+        tab.open(f"file://{tmp_path / 'page.html'}#poor")
+        tab.wait("document.querySelector('#poor') && document.querySelector('#poor').open")
+        assert not tab.run("document.querySelector('#good').open")
+        size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        tab.send("Emulation.setDeviceMetricsOverride", **size)
+        assert (
+            tab.wait("document.documentElement.scrollWidth") <= 390
+        )  # tables scroll by themselves
+        assert all(address.startswith(("file:", "data:", "about:")) for address in tab.requests)
+    finally:
+        tab.close()
