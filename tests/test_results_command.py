@@ -111,14 +111,13 @@ def test_the_page_in_a_browser(heard, tmp_path):
     ser("results", heard, "--html", tmp_path / "page.html")
     tab = browser.Browser(tmp_path)
     try:
+        size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        tab.send("Emulation.setDeviceMetricsOverride", **size)
         tab.open(f"file://{tmp_path / 'page.html'}#poor")
         tab.wait("document.querySelector('#poor') && document.querySelector('#poor').open")
         assert not tab.run("document.querySelector('#good').open")
-        size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-        tab.send("Emulation.setDeviceMetricsOverride", **size)
-        assert (
-            tab.wait("document.documentElement.scrollWidth") <= 390
-        )  # tables scroll by themselves
+        tab.wait("document.readyState == 'complete'")
+        assert tab.run("document.documentElement.scrollWidth") <= 390
         assert all(address.startswith(("file:", "data:", "about:")) for address in tab.requests)
     finally:
         tab.close()
