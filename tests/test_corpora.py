@@ -758,7 +758,7 @@ def test_table_lists_bad_rows_by_line(tmp_path):
         table.prepare(text(tmp_path / "t.csv", "\n".join(lines)))
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 't.csv'} has 8 bad rows: line 3: ")
-    assert f"line 3: {tmp_path / 'none.wav'}: no such file; " in message
+    assert f"line 3: {tmp_path / 'none.wav'}: no such file (if the recordings lie " in message
     assert "line 4: its utt_id one is that of line 2 already; " in message
     assert "line 5: " in message and "empty.wav" in message
     assert "line 6: emotion is empty; " in message
@@ -774,13 +774,14 @@ def test_table_lists_bad_rows_by_line(tmp_path):
 @pytest.mark.parametrize(
     "name, content, sentence",
     [
-        ("t.csv", "file,emotion\na.wav,sad\n", "lacks path, speaker: it holds file, emotion, exp"),
+        ("t.csv", "file,emotion\na.wav,sad\n", "lacks speaker: it holds file, emotion, expected"),
         ("t.csv", "path,emotion,speaker\n", "it holds no row"),
+        ("t.csv", "path,emotion,path\na,b,c\n", "t.csv has two columns path: rename or remove one"),
         ("t.txt", "", "ends in '.txt', expected a .csv, .tsv, .json or .jsonl file"),
         ("t.csv", 'path,emotion\n"' + 200_000 * "x", "breaks after line 1 .field larger than"),
         ("t.json", "[", "the file is not valid json"),
         ("t.json", "3", "is neither a list nor an object of recordings"),
-        ("t.json", "[3]", "3 is not an object with path, emotion, speaker"),
+        ("t.json", "[3]", "3 is not an object of columns and values"),
         ("t.json", '{"u": {}, "u": {}}', "a name comes twice in one object"),
         ("t.jsonl", '{"path": 1}\n\n{', "line 3 is not valid json"),
         ("t.json", '[{"path": "a.wav"}]', "lacks emotion, speaker: it holds path"),

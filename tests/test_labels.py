@@ -87,7 +87,18 @@ def test_names_that_are_not_there_are_refused(labels, merge, message):
 
 
 def test_between_corpora_nouns_are_adjectives():
-    said = between_corpora(["happiness", "Anger", "sad", "calm", "ps"], {"calm": None, "ps": "surprised"})
+    said = between_corpora(
+        ["happiness", "Anger", "sad", "calm", "ps"], {"calm": None, "ps": "surprised"}
+    )
     assert said == {"happiness": "happy", "Anger": "angry", "calm": None, "ps": "surprised"}
     with pytest.raises(InputError, match="merge names 'clam', .*did you mean calm"):
         between_corpora(["calm"], {"clam": "neutral"})
+
+
+def test_ratings_are_chosen_and_joined_alike():
+    rows = {
+        "a": {"emotion": "sad", "ratings": {"Sad": 1, "excited": 1, "happy": 2, "other": 1}},
+        "b": {"emotion": "other", "ratings": {"other": 3}},
+    }
+    kept = choose(rows, ["sad", "happy"], {"excited": "happy", "other": None}, LeftOut())
+    assert kept == {"a": {"emotion": "sad", "ratings": {"happy": 3, "sad": 1}}}

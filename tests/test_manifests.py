@@ -11,7 +11,6 @@ import soundfile
 from conftest import RECIPES, run, tiny
 
 from speechbrain_ser.data import manifests
-from speechbrain_ser.data.corpora import table
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import summary
 
@@ -170,10 +169,3 @@ def test_folds_of_different_states_are_not_pooled(mine, tmp_path):
     (other / "results.json").write_text(json.dumps(results))
     with pytest.raises(InputError, match=f"different states of the corpus .1 changed: {first}"):
         summary.over_runs(summary.runs_of(experiment))
-
-
-@pytest.mark.parametrize("column", ["start", "End", "start_time", "segment_end", "offset"])
-def test_columns_of_segments_are_refused_by_name(column, tmp_path):
-    (tmp_path / "t.csv").write_text(f"path,emotion,speaker,{column}\na.wav,sad,s,0.5\n")
-    with pytest.raises(InputError, match=f"t.csv has the column {column}.*cut the files"):
-        table.prepare(tmp_path / "t.csv")

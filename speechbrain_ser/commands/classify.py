@@ -6,10 +6,12 @@ ser classify user/model call.wav --long --csv > call.csv
 
 MODEL is a run's best/ folder, a Hub id, or a file of `ser export`; without one it is the package's
 own, which needs the encoder that it names, from the Hub or in SER_ENCODERS. FILE is an audio file,
-a folder (all audio files in and below it, linked folders too) or -, a list of files on standard
-input. Bad files are named on standard error with the reason, the others are done; the status is
-then 1. JSON and CSV hold a file's name as it is: bytes that are not UTF-8 stand in JSON as \\udcXX
-(Python's surrogateescape), in CSV as they are; on a terminal they are escaped.
+a part of one in seconds ('talk.wav#t=1.5,3.25', from whose start its times are counted), a folder
+(all audio files in and below it, linked folders too) or -, a list of files on standard input. Bad
+files are named on standard error with the reason, the others are done; the status is then 1. Where
+all that the model hears of a file is silent, the label is - (null in JSON, nothing in CSV). JSON
+and CSV hold a file's name as it is: bytes that are not UTF-8 stand in JSON as \\udcXX (Python's
+surrogateescape), in CSV as they are; on a terminal they are escaped.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from speechbrain_ser import output
-from speechbrain_ser.data import folders
+from speechbrain_ser.data import folders, segments
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.output import printable
 
@@ -54,8 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unsure_below",
         type=float,
         metavar="P",
-        help="a less probable label is unsure; of the package's model 0.5, else 0",
+        help="a less probable label is unsure; else what validation chose, if anything; 0: never",
     )
+    parser.add_argument("--labels", metavar="A,B", help="answer with these alone, as happy,sad")
     parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
 
@@ -68,13 +71,14 @@ def run(options: argparse.Namespace) -> int:
 
     model, files = model_and_files(options.words)
     paths = files_of(files)
-    given, unsure_below = {"run_opts": {"device": options.device}}, options.unsure_below
+    given = {"run_opts": {"device": options.device}, "unsure_below": options.unsure_below}
     if model is None:
         print(f"{OWN_MODEL}{DEFAULT}/README.md", file=sys.stderr)
-        unsure_below = 0.5 if unsure_below is None else unsure_below
     else:
         given["source"] = model
-    recognizer = EmotionRecognizer.from_hparams(unsure_below=unsure_below or 0.0, **given)
+    if options.labels is not None:
+        given["labels"] = [label.strip() for label in options.labels.split(",")]
+    recognizer = EmotionRecognizer.from_hparams(**given)
     form = as_json if options.json else as_csv if options.csv else as_table
     show, bad = form(recognizer.hparams.labels), 0
     for path, result in results(recognizer, paths, options):
@@ -97,7 +101,8 @@ def model_and_files(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     first, *rest = words
     path = Path(first)
     is_model = path.suffix == ".onnx" or (path / "hyperparams.yaml").is_file()
-    if not is_model and (first == "-" or path.exists() or path.suffix.lower() in folders.endings()):
+    file = Path(segments.split(first)[0])
+    if not is_model and (first == "-" or file.exists() or file.suffix.lower() in folders.endings()):
         return None, words
     if not is_model and not rest:
         raise InputError(f"{first}: no such file; if it is a model, name recordings behind it")

@@ -1,5 +1,9 @@
-"""Audio files: headers, and the one reader that training, evaluation and inference share."""
+"""Audio files and their parts: headers, and the one reader of training, evaluation and inference.
 
+Wherever a path is taken it may be a place, see speechbrain_ser.data.segments.
+"""
+
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Iterator
@@ -8,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from speechbrain_ser.data import containers, seeds
+from speechbrain_ser.data import containers, seeds, segments
 from speechbrain_ser.data.waveforms import (
     SILENT,
     is_silent,
@@ -27,10 +31,17 @@ BLOCK = 1 << 22  # samples decoded at a time: a broken header may promise billio
 # Samples decoded before those that are asked for: an mp3's frame is made of earlier ones, too, of
 # some twenty at the lowest bit rates. In other formats libsndfile seeks exactly, or not at all.
 LEAD = 1 << 16
+# Samples of two frames of mp3: begun there its decoder rounds as from the start of the file, from
+# 32 kHz on; at lower rates samples may differ in their last bit.
+PERIOD = 2304
+
+
+class Silence(InputError):
+    """A recording is silent throughout."""
 
 
 class Header(NamedTuple):
-    """How much a file holds."""
+    """How much a place holds."""
 
     frames: int  # samples of each channel
     rate: int  # Hz
@@ -38,12 +49,23 @@ class Header(NamedTuple):
 
 
 def header(path: str | Path) -> Header:
-    """A file's header, without decoding; of mp3 the frames are counted.
+    """A place's header, without decoding; of mp3 the frames are counted.
 
-    Raises InputError if the file is missing, empty, truncated, not audio or not plausible.
+    Raises InputError if the file is missing, empty, truncated, not audio or not plausible, or does
+    not hold the place.
     """
+    file = segments.split(path)[0]
+    whole = _header(file) if file == str(path) else _header_once(file)
+    first, last = segments.bounds(path, whole.frames, whole.rate)
+    return whole._replace(frames=last - first)
+
+
+def _header(path: str) -> Header:
     with containers.opened(path) as file:
         return Header(file.frames, file.samplerate, file.channels)
+
+
+_header_once = segments.once(_header)
 
 
 def duration(path: str | Path) -> float:
@@ -53,32 +75,50 @@ def duration(path: str | Path) -> float:
 
 
 def decode(path: str | Path, start: int = 0, stop: int | None = None) -> tuple[torch.Tensor, int]:
-    """path -> samples [time, channel] from start to stop (None: the end), and their rate in Hz.
+    """place -> samples [time, channel] from start to stop (None: the end), and their rate in Hz.
 
-    A part has the samples that it has in the whole. Raises InputError for a file that breaks off,
-    be it behind the part, and for several recordings joined.
+    start and stop are samples of the place. A part has the samples that it has in the whole. Raises
+    InputError for a file that breaks off, be it behind the part, and for several recordings joined.
     """
-    with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
-        containers.refuse_joined(path, file)
-        samples = torch.cat(list(_blocks(path, file, start, stop)))
-        if stop is not None and stop < file.frames and file.can_seek:
+    with _opened(path) as (file, first, last):
+        last = last if stop is None else min(first + stop, last)
+        samples = torch.cat(list(_blocks(path, file, first + start, last)))
+        if last < file.frames and file.can_seek:
             file.seek(file.frames - 1)
             _read(path, file, 1)
         return samples, file.samplerate
 
 
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[containers.Recording, int, int]]:
+    """A file to be decoded, and of a place in it the first sample and the one behind the last."""
+    name = segments.split(path)[0]
+    with containers.opened(name) as file, containers.naming(name, BREAKS_OFF):
+        containers.refuse_joined(name, file)
+        yield file, *segments.bounds(path, file.frames, file.samplerate)
+
+
 def _blocks(
-    path: str | Path, file: containers.Recording, start: int = 0, stop: int | None = None
+    path: str | Path, file: containers.Recording, start: int, stop: int
 ) -> Iterator[torch.Tensor]:
     """The samples of a file just opened from start to stop, [time, channel], in parts."""
-    stop = file.frames if stop is None else stop
-    size = max(1, BLOCK // file.channels)
-    at = file.seek(start - LEAD) if start > LEAD and file.can_seek else 0
-    while at < stop:
-        block = _read(path, file, min(size, stop - at))
-        at += len(block)
-        if at > start:
-            yield block[max(0, len(block) - (at - start)) :]
+    _go(path, file, start)
+    size = _block_size(file)
+    for at in range(start, stop, size):
+        yield _read(path, file, min(size, stop - at))
+
+
+def _go(path: str | Path, file: containers.Recording, start: int) -> None:
+    """Move a file just opened to a sample; those that it may be made of are decoded before."""
+    at = 0
+    if start > LEAD and file.can_seek:
+        at = file.seek((start - LEAD) // PERIOD * PERIOD)
+    while at < start:
+        at += len(_read(path, file, min(_block_size(file), start - at)))
+
+
+def _block_size(file: containers.Recording) -> int:
+    return max(1, BLOCK // file.channels)
 
 
 def _read(path: str | Path, file: containers.Recording, count: int) -> torch.Tensor:
@@ -94,17 +134,17 @@ def windows(
 ) -> Iterator[tuple[float, torch.Tensor, int]]:
     """Windows of `window` seconds every `hop` seconds, read one by one; the last may be shorter.
 
-    Of each its start in seconds, samples [time, channel], and their rate in Hz. Raises InputError
-    for a file that breaks off.
+    Of each its start in seconds of the place, samples [time, channel], and their rate in Hz. Raises
+    InputError for a file that breaks off.
     """
-    with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
-        containers.refuse_joined(path, file)
-        rate = file.samplerate
+    with _opened(path) as (file, first, last):
+        rate, frames = file.samplerate, last - first
         size, step = round(window * rate), max(1, round(hop * rate))
+        _go(path, file, first)
         samples = torch.zeros(0, file.channels)
-        for start in range(0, max(1, file.frames - size + step), step):
+        for start in range(0, max(1, frames - size + step), step):
             # each sample is decoded once: seeking is slow in some formats and inexact in mp3
-            more = min(size, file.frames - start) - len(samples)
+            more = min(size, frames - start) - len(samples)
             samples = torch.cat([samples, _read(path, file, more)])
             yield start / rate, samples, rate
             samples = samples[step:]
@@ -161,14 +201,7 @@ class SpeechReader:
 
         Of a file longer than max_seconds the window alone is decoded and kept.
         """
-        frames, rate, _ = header(path)
-        length = resampled_length(frames, rate, self.sample_rate, str(path))
-        if length < self._shortest or not self._is_cut(length):
-            samples, rate = decode(path)
-            return self.prepare(samples.T, rate, training, name=str(path))
-        start = self._start(length, training, lambda: _content(path))
-        speech = self._window(path, start, frames, rate)
-        return self._normalised(speech, training)
+        return self._normalised(self._read(path, training), training)
 
     def prepare(
         self,
@@ -178,10 +211,45 @@ class SpeechReader:
         name: str = "the recording",
     ) -> torch.Tensor:
         """samples [time] or [channel, time] at any rate -> speech [time] at the reader's rate."""
+        return self._normalised(self._cut(samples, sample_rate, training, name), training)
+
+    def hear(
+        self,
+        recording: str | Path | torch.Tensor,
+        sample_rate: int | None = None,
+        name: str = "the recording",
+    ) -> torch.Tensor | None:
+        """What a model in use hears of a file, or of samples at a rate: None where it is silent.
+
+        That is its window of a longer recording, be the rest silent or not.
+        """
+        try:
+            if sample_rate is None:
+                speech = self._read(recording, training=False)
+            else:
+                speech = self._cut(recording, sample_rate, False, name)
+        except Silence:
+            return None
+        return None if is_silent(speech) else self._normalised(speech, training=False)
+
+    def _read(self, path: str | Path, training: bool) -> torch.Tensor:
+        """The speech of one file, not normalised; Silence for one that is silent throughout."""
+        frames, rate, _ = header(path)
+        length = resampled_length(frames, rate, self.sample_rate, str(path))
+        if length < self._shortest or not self._is_cut(length):
+            samples, rate = decode(path)
+            return self._cut(samples.T, rate, training, str(path))
+        start = self._start(length, training, lambda: _content(path))
+        return self._window(path, start, frames, rate)
+
+    def _cut(
+        self, samples: torch.Tensor, sample_rate: int, training: bool, name: str
+    ) -> torch.Tensor:
+        """The speech of samples, not normalised; Silence where all of them are silent."""
         speech = mono(samples, name)
         refuse_no_numbers(speech, name)
         if is_silent(speech):
-            raise InputError(f"{name} {SILENT}")
+            raise Silence(f"{name} {SILENT}")
         resampled_length(len(speech), sample_rate, self.sample_rate, name)
         speech = resample(speech, sample_rate, self.sample_rate)
         if len(speech) < self._shortest:
@@ -191,7 +259,7 @@ class SpeechReader:
                 len(speech), training, lambda: zlib.crc32(samples.contiguous().numpy())
             )
             speech = speech[start : start + self._longest]
-        return self._normalised(speech, training)
+        return speech
 
     @property
     def _shortest(self) -> int:
@@ -220,7 +288,7 @@ class SpeechReader:
     def _window(self, path: str | Path, start: int, frames: int, rate: int) -> torch.Tensor:
         """The window of a file from `start` on, as it is in the whole speech, [time].
 
-        Raises InputError for a file that is silent throughout.
+        Raises Silence for a file that is silent throughout.
         """
         stop = start + self._longest
         first, last, skipped = span(start, stop, rate, self.sample_rate)
@@ -228,7 +296,7 @@ class SpeechReader:
         speech = mono(samples.T, str(path))
         refuse_no_numbers(speech, str(path))
         if is_silent(speech) and _is_silent_throughout(path):
-            raise InputError(f"{path} {SILENT}")
+            raise Silence(f"{path} {SILENT}")
         return resample(speech, rate, self.sample_rate)[skipped : skipped + self._longest]
 
     def _normalised(self, speech: torch.Tensor, training: bool) -> torch.Tensor:
@@ -238,19 +306,19 @@ class SpeechReader:
 
 
 def _is_silent_throughout(path: str | Path) -> bool:
-    with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
-        return all(is_silent(mono(part.T, str(path))) for part in _blocks(path, file))
+    with _opened(path) as (file, first, last):
+        return all(is_silent(mono(part.T, str(path))) for part in _blocks(path, file, first, last))
 
 
 def _content(path: str | Path) -> int:
-    """The checksum of a file's samples, channel by channel; one block is in memory.
+    """The checksum of a place's samples, channel by channel; one block is in memory.
 
     Raises InputError for samples that are no numbers.
     """
     content = 0
     for channel in range(header(path).channels):
-        with containers.opened(path) as file, containers.naming(path, BREAKS_OFF):
-            for part in _blocks(path, file):
+        with _opened(path) as (file, first, last):
+            for part in _blocks(path, file, first, last):
                 refuse_no_numbers(part, str(path))
                 content = zlib.crc32(part[:, channel].contiguous().numpy(), content)
     return content

@@ -37,6 +37,8 @@ def choose(
 ) -> dict[str, dict]:
     """The rows of a manifest with the emotions of `labels` alone, renamed and joined by `merge`.
 
+    The "ratings" of several annotators, {emotion: count}, are chosen and joined alike.
+
     Spellings of an emotion that differ in upper and lower case are one: that of labels or merge,
     else the most frequent one; which were joined is logged.
 
@@ -51,6 +53,7 @@ def choose(
     """
     words = {name.casefold(): word for name, word in (merge or {}).items()}
     counts = Counter(entry["emotion"] for entry in rows.values())
+    counts |= Counter(name for entry in rows.values() for name in entry.get("ratings", ()))
     spelt = spellings(counts, [*labels, *filter(None, words.values())])
     names = {*known, *spelt.values()}
     for name in merge or {}:
@@ -58,13 +61,24 @@ def choose(
     there = {words.get(name.casefold(), spelt.get(name, name)) for name in names} - {None}
     for label in labels:
         _refuse_unknown("labels", label, there)
+
+    def chosen(name: str) -> str | None:
+        word = words.get(name.casefold(), spelt[name])
+        return word if not labels or word in labels else None
+
     kept = {}
     for utt_id, entry in rows.items():
-        emotion = words.get(entry["emotion"].casefold(), spelt[entry["emotion"]])
-        if emotion is None or labels and emotion not in labels:
+        emotion = chosen(entry["emotion"])
+        if emotion is None:
             left_out.add(f"of the emotion {entry['emotion'] or 'unknown'}", utt_id)
-        else:
-            kept[utt_id] = entry | {"emotion": emotion}
+            continue
+        kept[utt_id] = entry | {"emotion": emotion}
+        if "ratings" in entry:
+            ratings: Counter[str] = Counter()
+            for name, count in entry["ratings"].items():
+                ratings[chosen(name) or ""] += count
+            del ratings[""]
+            kept[utt_id]["ratings"] = dict(sorted(ratings.items()))
     return kept
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import soundfile
 
+from speechbrain_ser.data import segments
 from speechbrain_ser.errors import InputError
 
 KBPS = {  # of a layer III frame, by its bit rate index; 0 and 15 are no frames that are counted
@@ -30,6 +31,7 @@ LEAST = 64  # bytes of a header's frame: four, side information, tag, flags and 
 VBRI = 36  # where that tag stands in its frame; for the others see Kind.tag
 SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # how a layer III frame begins
 CHAIN = 3  # frames in a row that are no chance
+REMEMBERED = 4096  # files that libsndfile reads as they are
 
 
 class Kind(NamedTuple):
@@ -86,6 +88,10 @@ def source(path: str | Path) -> str | io.BytesIO:
     Raises InputError for a file that holds fewer frames than its header counts, and for recordings
     of different rates or channels joined to one.
     """
+    return str(path) if _is_well(str(path)) else _counted(path)
+
+
+def _counted(path: str | Path) -> str | io.BytesIO:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         parts = _parts(data)
         if len({part.kind for part in parts}) > 1:
@@ -101,6 +107,10 @@ def source(path: str | Path) -> str | io.BytesIO:
         content = b"".join(data[start:end] for start, end in runs)
     count = sum(part.frames for part in parts)
     return io.BytesIO(_header(content[:4], parts[0].kind.tag, count) + content)
+
+
+# counting the frames of a long file takes longer than reading one of its segments
+_is_well = segments.once(lambda path: isinstance(_counted(path), str), most=REMEMBERED)
 
 
 def _check(path: str | Path, part: Part, data: mmap.mmap) -> None:

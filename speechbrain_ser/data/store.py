@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from speechbrain_ser.data import segments
 from speechbrain_ser.data.audio import SpeechReader, duration
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, cache_folder, write_atomically
@@ -246,22 +247,20 @@ def describe(frontend: nn.Module, reader: SpeechReader) -> dict:
 
 
 def digest_of(path: str | Path) -> str:
-    """The digest of a file's content, read anew when the file's size or time has changed.
+    """The digest of the content of a file or a part of it, which is read anew when it has changed.
 
     Raises InputError if there is no such file.
     """
+    file, start, end = segments.split(path)
     try:
-        status = os.stat(path)
+        digest = _digest(file)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): is the corpus there?"
+            f"{file} cannot be read ({error.strerror}): is the corpus there?"
         ) from None
-    return _digest(str(path), status.st_size, status.st_mtime_ns)
-
-
-@functools.cache
-def _digest(path: str, size: int, changed: int) -> str:
-    return file_digest(path)
+    if file == str(path):
+        return digest
+    return hashlib.sha256(f"{digest} {start} {end}".encode()).hexdigest()
 
 
 def file_digest(path: str | Path) -> str:
@@ -271,6 +270,9 @@ def file_digest(path: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+_digest = segments.once(file_digest)
 
 
 @functools.cache

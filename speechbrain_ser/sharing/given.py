@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 import torch
 
+from speechbrain_ser.data import segments
 from speechbrain_ser.data.containers import LEAST_HERTZ, MOST_CHANNELS, MOST_HERTZ
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.output import printable
@@ -64,11 +65,13 @@ class Spool:
         """
         if isinstance(recording, str | os.PathLike):
             path = Path(recording)
-            if not _is_pipe(path):
+            file, *times = segments.split(path)
+            if not _is_pipe(Path(file)):
                 return recording if isinstance(recording, str) else path
             try:
-                with open(path, "rb") as pipe:
-                    return self._copy(pipe, str(path))
+                with open(file, "rb") as pipe:
+                    copy = self._copy(pipe, file)
+                    return copy if file == str(path) else segments.at(copy, *times)
             except OSError as error:
                 raise InputError(f"{path} cannot be read ({error.strerror})") from None
         if isinstance(recording, CONTENT):

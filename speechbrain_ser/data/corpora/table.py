@@ -1,40 +1,62 @@
 """A user's own corpus, described by a table: csv, tsv, json or jsonl."""
 
-import csv
-import io
-import json
+import logging
 import os
-import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speechbrain_ser.data import corpora
+from speechbrain_ser.data import corpora, segments
+from speechbrain_ser.data.corpora import ratings
+from speechbrain_ser.data.corpora.columns import Columns
+from speechbrain_ser.data.corpora.rows import columns, read, refuse_lacking, stripped
+from speechbrain_ser.data.labels import Merge, choose
 from speechbrain_ser.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 VARIABLE = "SER_TABLE"
 REQUIRED = ("path", "emotion", "speaker")
-OPTIONAL = ("session", "gender", "transcript", "split", "utt_id")
+OPTIONAL = (
+    *("session", "gender", "transcript", "split", "utt_id"),
+    *("start", "end", "language", "annotator"),
+)
 EXPECTED = (
     f"a .csv, .tsv, .json or .jsonl file with {', '.join(REQUIRED)} "
     f"(and, if known, {', '.join(OPTIONAL)}) of each recording"
 )
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SPLITS = ("train", "valid", "test")
 GENDERS = {"f": "F", "female": "F", "m": "M", "male": "M", "": ""}
-SEGMENT = re.compile(
-    r"(segment_?)?(start|end|begin|stop|onset|offset)([_ ]?(time|s|sec|seconds|ms))?"
-)
 SHOWN = 5  # bad rows in one message
+ELSEWHERE = (
+    "(if the recordings lie elsewhere, say where: --corpus '{name: table, audio_folder: FOLDER}')"
+)
 
 
-def prepare(data_folder: str | Path) -> dict[str, dict]:
+def prepare(
+    data_folder: str | Path,
+    labels: Sequence[str] = (),
+    merge: Merge | None = None,
+    audio_folder: str | Path | None = None,
+) -> dict[str, dict]:
     """The manifest of a table; `data_folder` is the table's file.
 
-    Relative paths start at the table's folder. utt_id is the path without its ending, if the table
-    gives none. A json file is a list of objects, or one object {utt_id: object}. Other columns
-    are ignored, but for those of segments (start, end_time, ...), which are refused. Audio that
-    lies beside the named files and is in no row is counted and logged.
+    Columns are known by their names in any case, and by some synonyms, see Columns; others are
+    ignored. utt_id is the path without its ending, and the times of a segment, if the table gives
+    none. A json file is a list of objects, or one object {utt_id: object}.
+
+    - start and end, in seconds, make a row a part of its file; an empty end is the file's.
+    - Annotators who rated the same recordings are told apart by a column annotator, in a row each,
+      or have a column each, emotion_<annotator>. Rows then have "ratings", {emotion: annotators}.
+      Their emotion is that of the column emotion beside such columns, where it is not empty, else
+      the majority's; without one the utterance is left out.
+
+    Audio that lies beside the named files and is in no row is counted and logged.
+
+    Arguments
+    ---------
+    labels, merge : the emotions that are kept, and what each counts as, see labels.choose
+    audio_folder : where relative paths start; None: at the table's own folder
 
     Raises InputError that names the bad rows by line (of a json file, by entry), up to five.
     """
@@ -42,70 +64,105 @@ def prepare(data_folder: str | Path) -> dict[str, dict]:
     if not table.is_file():
         how = corpora.how_to_give(VARIABLE)
         raise InputError(f"{table} is a folder, expected {EXPECTED}: {how}")
-    entries = read(table, REQUIRED, EXPECTED)
-    refuse_segments(table, entries)
-    has_split = any("split" in fields for _, fields in entries)
-    rows: dict[str, dict] = {}
-    places: dict[str, int] = {}  # utt_id -> number of its entry
+    folder = Path(audio_folder).expanduser().absolute() if audio_folder else table.parent
+    if not folder.is_dir():
+        raise InputError(f"audio_folder is {folder}, and there is no such folder: correct it")
+    entries = read(table, (), EXPECTED)
+    found = _Utterances(_columns(table, entries), folder)
     faults: dict[int, str] = {}
-    for number, (_, fields) in enumerate(entries):
+    for number, (place, fields) in enumerate(entries):
         try:
-            utt_id, entry = _row(fields, table.parent, has_split)
-            if utt_id in rows:
-                first = entries[places[utt_id]][0]
-                raise InputError(f"its utt_id {utt_id} is that of {first} already")
-            rows[utt_id], places[utt_id] = entry, number
+            found.add(number, place, stripped(fields))
         except InputError as error:
             faults[number] = str(error)
-    durations = corpora.measure(entry["wav"] for entry in rows.values())
-    unreadable = {}
-    for (utt_id, entry), seconds in zip(rows.items(), durations, strict=True):
-        entry["duration"] = seconds
-        if isinstance(seconds, InputError):
-            unreadable[utt_id] = f"{entries[places[utt_id]][0]}: {seconds}"
-    if unreadable and not faults:
-        raise corpora.Unreadable(table, unreadable, rows)
-    faults |= {places[utt_id]: said.partition(": ")[2] for utt_id, said in unreadable.items()}
+    left_out = corpora.LeftOut()
+    rows = found.rows
+    if found.columns.are_rated:
+        rows = ratings.decide(rows, found.heard, left_out)
+    rows = choose(rows, labels, merge, left_out)
+    unreadable = _measure(rows, None if audio_folder else folder)
     if faults:
+        faults |= {found.numbers[utt_id]: why for utt_id, why in unreadable.items()}
         shown = [f"{entries[number][0]}: {faults[number]}" for number in sorted(faults)[:SHOWN]]
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise InputError(f"{table} has {len(faults)} bad rows: {'; '.join(shown)}{more}")
-    left_out = corpora.LeftOut()
-    named = {Path(entry["wav"]) for entry in rows.values()}
-    for folder in sorted({path.parent for path in named}):
-        for path in sorted(folder.glob("[!.]*")):
+    named = {Path(segments.split(entry["wav"])[0]) for entry in found.rows.values()}
+    for place in sorted({path.parent for path in named}):
+        for path in sorted(place.glob("[!.]*")):
             if path.suffix.lower() in corpora.AUDIO and path not in named:
                 left_out.add("beside them and in no row", path)
-    left_out.tell(table.name, len(rows))
+    left_out.tell(table.name, len(rows) - len(unreadable))
+    if unreadable:
+        said = {utt_id: f"{found.places[utt_id]}: {why}" for utt_id, why in unreadable.items()}
+        raise corpora.Unreadable(table, said, rows)
     return dict(sorted(rows.items()))
 
 
-def read(table: Path, required: Sequence[str], expected: str) -> list[tuple[str, dict]]:
-    """(where it stands, its fields) of each recording; InputError if a column is absent."""
-    entries = list(_entries(table))
-    columns = dict.fromkeys(name for _, fields in entries for name in fields)
-    absent = [name for name in required if name not in columns]
-    if absent:
-        lacking = f"{', '.join(absent)}: it holds {', '.join(map(str, columns)) or 'no row'}"
-        raise InputError(f"{table} lacks {lacking}, expected {expected}")
-    return entries
+class _Utterances:
+    """The utterances of a table, row by row.
 
+    Attributes
+    ----------
+    rows : utt_id -> entry, without durations
+    heard : utt_id -> annotator -> emotion
+    numbers, places : utt_id -> its first row
+    """
 
-def refuse_segments(table: Path, entries: Sequence[tuple[str, dict]]) -> None:
-    """InputError for columns that say where in a file an utterance lies: files are read whole."""
-    names = dict.fromkeys(str(name) for _, fields in entries for name in fields)
-    if marks := [name for name in names if SEGMENT.fullmatch(name.strip().lower())]:
-        raise InputError(
-            f"{table} has the column {marks[0]}, as if its rows were parts of longer files, and "
-            "here a row is a whole file: cut the files, or leave out the column"
+    def __init__(self, columns: Columns, folder: Path):
+        self.columns = columns
+        self.folder = folder
+        self.rows: dict[str, dict] = {}
+        self.heard: dict[str, dict[str, str]] = {}
+        self.numbers: dict[str, int] = {}
+        self.places: dict[str, str] = {}
+        self.first: dict[str, str] = {}  # file or part of it -> utt_id
+
+    def add(self, number: int, place: str, fields: Mapping[str, str]) -> None:
+        """One more row; InputError says what is wrong with it."""
+        given = self.columns.given(fields)
+        utt_id, entry = self._entry(fields, given)
+        heard = self.columns.heard(fields)
+        if not heard and not entry["emotion"]:
+            raise InputError("emotion is empty")
+        by_rows = "annotator" in given
+        first = self.first.setdefault(entry["wav"], utt_id) if by_rows else utt_id
+        if first not in self.rows:
+            self.rows[utt_id], self.heard[utt_id] = entry, heard
+            self.numbers[utt_id], self.places[utt_id] = number, place
+            return
+        where = self.places[first]
+        if not by_rows or self.rows[first]["wav"] != entry["wav"]:
+            raise InputError(f"its utt_id {utt_id} is that of {where} already")
+        if given.get("utt_id", first) != first:
+            raise InputError(
+                f"its utt_id is {utt_id}, and {first} in {where} of the same recording"
+            )
+        if again := heard.keys() & self.heard[first].keys():
+            raise InputError(f"annotator {again.pop()} rates the recording of {where} again")
+        self.rows[first] = ratings.repeated(entry, self.rows[first], where)
+        self.heard[first] |= heard
+
+    def _entry(self, fields: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, dict]:
+        """utt_id and row."""
+        by_rows = "annotator" in given
+        for name in REQUIRED:
+            if not given.get(name) and not (name == "emotion" and self.columns.raters):
+                raise InputError(f"{name} is empty")
+        split = given.get("split", "")
+        if "split" in given and split not in SPLITS:
+            raise InputError(f"split is {split!r}, use {', '.join(SPLITS)}")
+        times = [self.columns.seconds(fields, name) for name in ("start", "end")]
+        name, wav = _placed(given["path"], self.folder, times)
+        entry = corpora.row(
+            wav,
+            speaker=given["speaker"],
+            emotion="" if by_rows else given.get("emotion", ""),
+            session=given.get("session", ""),
+            gender=gender(given.get("gender", "")),
+            words=words(given.get("transcript", "")),
+            **{name: given[name] for name in ("split", "language") if name in given},
         )
-
-
-def stripped(fields: dict) -> dict[str, str]:
-    """An entry's fields as texts without blanks around them, "" where there is none."""
-    if None in fields:
-        raise InputError("it has more fields than the first line names")
-    return {name: str("" if value is None else value).strip() for name, value in fields.items()}
+        return given.get("utt_id") or name, entry
 
 
 def gender(given: str) -> str:
@@ -122,73 +179,56 @@ def words(transcript: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def _row(fields: dict, folder: Path, split_required: bool) -> tuple[str, dict]:
-    """utt_id and row of one entry; InputError says what is wrong with it."""
-    given = stripped(fields)
-    for name in REQUIRED:
-        if not given.get(name):
-            raise InputError(f"{name} is empty")
-    split = given.get("split", "")
-    if split_required and split not in SPLITS:
-        raise InputError(f"split is {split!r}, use {', '.join(SPLITS)}")
-    entry = corpora.row(
-        folder / Path(given["path"]).expanduser(),
-        speaker=given["speaker"],
-        emotion=given["emotion"],
-        session=given.get("session", ""),
-        gender=gender(given.get("gender", "")),
-        words=words(given.get("transcript", "")),
-        **({"split": split} if split_required else {}),
-    )
-    return given.get("utt_id") or os.path.splitext(given["path"])[0], entry
-
-
-def _entries(table: Path) -> Iterator[tuple[str, dict]]:
-    """(where it stands, its fields) of each recording."""
-    kind = table.suffix.lower()
-    if kind not in (*DELIMITERS, ".json", ".jsonl"):
-        raise InputError(f"{table} ends in {kind!r}, expected {EXPECTED}")
+def _columns(table: Path, entries: Sequence[tuple[str, dict]]) -> Columns:
+    """What the columns mean; one line says which are taken for others."""
+    names = columns(entries)
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{table} is not UTF-8 text ({error}): save it as UTF-8") from None
-    if kind in DELIMITERS:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=DELIMITERS[kind])
-        try:
-            yield from ((f"line {reader.line_num}", fields) for fields in reader)
-        except csv.Error as error:
-            raise InputError(f"{table} breaks after line {reader.line_num} ({error})") from None
-    elif kind == ".jsonl":
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield f"line {number}", _object(_parsed(line, table, f"line {number}"), table)
-    else:
-        content = _parsed(text, table, "the file")
-        if isinstance(content, dict):
-            for name, fields in content.items():
-                yield f"entry {name}", {**_object(fields, table), "utt_id": name}
-        elif isinstance(content, list):
-            for number, fields in enumerate(content, start=1):
-                yield f"entry {number}", _object(fields, table)
-        else:
-            raise InputError(f"{table} is neither a list nor an object of recordings")
+        known = Columns(names)
+    except InputError as error:
+        raise InputError(f"{table} {error}") from None
+    refuse_lacking(table, known.lacking(REQUIRED), names, EXPECTED)
+    if known.taken:
+        logger.info("%s: %s", table.name, ", ".join(known.taken))
+    if known.unused_length:
+        logger.warning(
+            "%s has no column end: its segments reach to the ends of their files, and %s is not "
+            "read",
+            table.name,
+            known.unused_length,
+        )
+    return known
 
 
-def _parsed(text: str, table: Path, place: str) -> object:
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except ValueError as error:
-        raise InputError(f"{table}: {place} is not valid json ({error})") from None
+def _placed(path: str, folder: Path, times: Sequence[float | None]) -> tuple[str, str]:
+    """A name for an utterance, by its path and times, and its file or part of one."""
+    if "\\" in path and not os.path.exists(segments.split(folder / path)[0]):
+        slashed = path.replace("\\", "/")  # as Windows writes it
+        path = slashed if os.path.exists(segments.split(folder / slashed)[0]) else path
+    whole = str(folder / Path(path).expanduser())
+    file, *own = segments.split(whole)
+    stem = os.path.splitext(path.removesuffix(whole[len(file) :]))[0]
+    if times != [None, None]:
+        if file != whole:
+            raise InputError(f"its path {path} names times, and so do its start and end: use one")
+        own = [times[0] or 0.0, times[1]]
+    place = segments.at(file, *own)
+    marks = [segments.written(time) for time in own if time is not None] if place != file else []
+    return "_".join([stem, *marks]), place
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a name comes twice in one object")
-    return fields
+def _measure(rows: Mapping[str, dict], beside: Path | None) -> dict[str, str]:
+    """Put the durations into the rows; utt_id -> what is wrong with its file.
 
-
-def _object(fields: object, table: Path) -> dict:
-    if not isinstance(fields, dict):
-        raise InputError(f"{table}: {fields!r} is not an object with {', '.join(REQUIRED)}")
-    return fields
+    beside : the folder of the table, if relative paths start there
+    """
+    unreadable: dict[str, str] = {}
+    durations = corpora.measure(entry["wav"] for entry in rows.values())
+    for (utt_id, entry), seconds in zip(rows.items(), durations, strict=True):
+        entry["duration"] = seconds
+        if isinstance(seconds, InputError):
+            unreadable[utt_id] = str(seconds)
+            file = Path(segments.split(entry["wav"])[0])
+            if beside and file.is_relative_to(beside) and not file.exists():
+                unreadable[utt_id] += f" {ELSEWHERE}"
+                beside = None  # once is enough
+    return unreadable
