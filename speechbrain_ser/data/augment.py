@@ -69,10 +69,7 @@ class Noise(Augmentation):
     def noise(self, samples: int, draw: random.Random) -> torch.Tensor:
         if not self.recordings:
             return gaussian(samples, draw)
-        recording = read(draw.choice(self.recordings))
-        recording = recording.repeat(-(-samples // len(recording)))
-        start = draw.randint(0, len(recording) - samples)
-        return recording[start : start + samples]
+        return excerpt(read(draw.choice(self.recordings)), samples, draw)
 
 
 class Volume(Augmentation):
@@ -225,6 +222,13 @@ def fitted(values: torch.Tensor, length: int) -> torch.Tensor:
 def gaussian(samples: int, draw: random.Random) -> torch.Tensor:
     """White noise [samples], made on the CPU: the same for every device."""
     return torch.randn(samples, generator=torch.Generator().manual_seed(draw.getrandbits(63)))
+
+
+def excerpt(recording: torch.Tensor, samples: int, draw: random.Random) -> torch.Tensor:
+    """A recording [time], looped or cut at random to [samples]."""
+    recording = recording.repeat(-(-samples // len(recording)))
+    start = draw.randint(0, len(recording) - samples)
+    return recording[start : start + samples]
 
 
 def checked(name: str, bounds: Range, above: float = -1e9, below: float = 1e9) -> tuple:

@@ -1,4 +1,4 @@
-"""Samples in memory: one channel of several, silence, unit variance, other rates."""
+"""Samples in memory: one channel of several, silence, level, unit variance, other rates."""
 
 import functools
 import logging
@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 SHORTEST = 0.025  # seconds: the receptive field of one wav2vec 2.0 frame
 SILENCE = 1e-4  # of full scale: samples that differ by less hold no speech, but a dither's noise
+PAUSE_DB = -30  # of a frame beside the loudest one: what is below is a pause
 SILENT = f"is silent (its samples differ by less than {SILENCE:g} of full scale): remove it"
 CANCELLED = 0.1  # of what the loudest channel alone gives to the mean: less is no mean of speech
 LARGEST_KERNEL = 400_000_000  # weights of a resampling filter, 1.6 GB
@@ -51,6 +52,20 @@ def _tell_of_polarity(name: str) -> None:
 def is_silent(speech: torch.Tensor) -> bool:
     """Whether samples, [time], are as good as constant; none at all are not."""
     return bool(len(speech)) and bool(speech.max() - speech.min() < SILENCE)
+
+
+def active(speech: torch.Tensor, rate: int) -> torch.Tensor:
+    """speech [time] -> bool [time]: its frames of 20 ms that are within 30 dB of the loudest."""
+    size = rate // 50
+    padded = torch.nn.functional.pad(speech - speech.mean(), (0, -len(speech) % size))
+    powers = padded.reshape(-1, size).square().mean(dim=1)  # [frame]
+    loud = powers >= powers.max() * 10 ** (PAUSE_DB / 10)
+    return loud.repeat_interleave(size)[: len(speech)]
+
+
+def power(speech: torch.Tensor, rate: int) -> torch.Tensor:
+    """speech [time] -> its mean square, about its mean, where it is active: []."""
+    return (speech - speech.mean())[active(speech, rate)].square().mean()
 
 
 def standardise(speech: torch.Tensor) -> torch.Tensor:
