@@ -19,7 +19,7 @@ from speechbrain_ser.errors import InputError
 def read(path: Path, corpus: Any = None) -> CommentedMap:
     """The yaml as a tree with its tags, on top of the settings of every run (common/run.yaml).
 
-    corpus : the command line's choice: the name of another fragment than the yaml's own, or a
+    corpus : the command line's choice: the name of another corpus than the yaml's own, or a
         mapping {name: ..., <fragment's key>: ...}. A method's split belongs to its own corpus:
         with another one, that corpus' split for the main target is used.
     """
@@ -33,22 +33,19 @@ def read(path: Path, corpus: Any = None) -> CommentedMap:
             tree.insert(position, key, value)
     own = Path(tag_of(tree["corpus"]).removeprefix("!include:"))
     children = CommentedMap(corpus if isinstance(corpus, Mapping) else {"name": corpus or own.stem})
-    name = children.pop("name", own.stem)
-    fragment = path.parent / own.with_stem(str(name))
-    if not fragment.is_file():
-        known = sorted(
-            p.stem for p in fragment.parent.glob("*.yaml") if p.stem not in ("mini", "run")
-        )
-        raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(known)}")
+    name = str(children.pop("name", own.stem))
+    fragment, said = fragment_of((path.parent / own).parent, name)
     if isinstance(tree["corpus"], Mapping) and name == own.stem:
         children = CommentedMap(tree["corpus"]) | children
+    children |= said
     override(load_tree(fragment.read_text()), children, "corpus.")  # refuses unknown keys
-    children.yaml_set_ctag(Tag(suffix=f"!include:{own.with_stem(name)}"))
+    children.yaml_set_ctag(Tag(suffix=f"!include:{own.with_stem(fragment.stem)}"))
     tree["corpus"] = children
     if name != own.stem:
-        split = f"split: !ref <corpus[{next(iter(tree['targets']))}_split]>"
+        kind = "speaker" if next(iter(tree["targets"])) == "speaker" else "emotion"
+        split = f"split: !ref <corpus[{kind}_split]>"
         tree["split"] = load_tree(split)["split"]
-        tree["variant"] = f"_{name}"
+        tree["variant"] = f"_{corpus_title(name, children)}"
     return tree
 
 
@@ -66,9 +63,41 @@ def command_line(given: str) -> CommentedMap:
     return tree
 
 
+def corpus_title(name: str, settings: Mapping) -> str:
+    """What a corpus is called: its fragment's name and, of a collection, that of the one in it."""
+    own = settings.get("corpus")
+    return f"{name}-{own}" if own else name
+
+
 def corpus_stem(tree: Mapping) -> str:
-    """The name of the corpus fragment that the tree includes."""
-    return Path(tag_of(tree["corpus"]).removeprefix("!include:")).stem
+    """The name of the corpus whose fragment the tree includes."""
+    stem = Path(tag_of(tree["corpus"]).removeprefix("!include:")).stem
+    return tree["corpus"].get("name", stem)
+
+
+def fragments(folder: Path) -> dict[str, Path]:
+    """Each corpus -> its fragment among those of a folder; one may list the `names` of several."""
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        if path.stem not in ("mini", "run"):
+            text = path.read_text()
+            several = re.search("^names:", text, flags=re.MULTILINE)
+            found |= dict.fromkeys(load_tree(text)["names"] if several else [path.stem], path)
+    return found
+
+
+def fragment_of(folder: Path, name: str) -> tuple[Path, CommentedMap]:
+    """The fragment of a corpus, and what chooses the corpus in a fragment of several.
+
+    Raises InputError for an unknown name.
+    """
+    known = fragments(folder)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(sorted(known))}{hint}")
+    several = known[name].stem != name
+    return known[name], CommentedMap({"name": name, "names": [name]} if several else {})
 
 
 def load_tree(text: str) -> CommentedMap:
@@ -98,7 +127,7 @@ def override(
     An empty value of a text is the empty text. Arguments without a tag are for the class that is
     there. A bare tag (`--head '!new:module.Class'`) changes
     the class and keeps the arguments; a tag with arguments (`--head '!new:module.Class {dim: 3}'`)
-    replaces them all.
+    replaces them all. Targets of which one is new are all the targets.
     """
     root = tree if root is None else root
     for key, value in overrides.items():
@@ -124,6 +153,7 @@ def override(
             and isinstance(old, Mapping)
             and not tag
             and (old or tag_of(old))
+            and not (f"{where}{key}" == "targets" and value.keys() - old.keys())
         ):
             override(old, value, f"{where}{key}.", root)
         elif isinstance(value, Mapping) and not tag and tag_of(old).startswith("!new:"):
@@ -168,6 +198,11 @@ def resolve(tree: Mapping, path: str | Path) -> CommentedMap:
     try:
         return bare(load_tree(hyperpyyaml.resolve_references(stream).getvalue()), {})
     except (ValueError, KeyError, FileNotFoundError) as error:
+        if lacking := re.search(r'"targets\[(.+?)\]" is not valid', str(error)):
+            raise InputError(
+                f"{path} learns {lacking[1]}, which targets does not name: name it first, or learn "
+                "numbers alone by recipes/RAVDESS/train_dimensions.py hparams/dimensions.yaml"
+            ) from None
         raise InputError(f"{path} does not resolve: {error}") from None
 
 

@@ -25,11 +25,15 @@ UNREAD = {".aac", ".amr", ".m4a", ".mp4", ".webm", ".wma"}  # audio that libsndf
 MOST_KINDS = 5  # that a line names
 
 
+MACOS = "__MACOSX"  # the folder that its archives hold beside the true ones
+
+
 class Listing(NamedTuple):
-    """The files of a folder at any depth, sorted."""
+    """The files of a folder at any depth, sorted; leftovers are what macOS put there."""
 
     recordings: list[Path]
     others: list[Path]
+    leftovers: list[Path]
 
 
 def endings() -> set[str]:
@@ -42,9 +46,17 @@ def endings() -> set[str]:
 def files(folder: str | Path) -> Iterator[Path]:
     """All files at any depth, also behind linked folders, each folder once.
 
-    The ._ files that macOS leaves beside others are passed over. Raises InputError for a folder
-    that cannot be listed.
+    What macOS leaves beside others, ._ files and __MACOSX folders, is passed over. Raises
+    InputError for a folder that cannot be listed.
     """
+    return (path for path in _all(folder) if not _of_macos(path, folder))
+
+
+def _of_macos(path: Path, folder: str | Path) -> bool:
+    return path.name.startswith("._") or MACOS in path.relative_to(folder).parts[:-1]
+
+
+def _all(folder: str | Path) -> Iterator[Path]:
     seen: set[str] = set()
     starts = [str(folder)]
     for start in starts:  # links last: what is also there by itself keeps its own path
@@ -56,15 +68,18 @@ def files(folder: str | Path) -> Iterator[Path]:
             seen.add(real)
             here = [os.path.join(place, name) for name in sorted(inner)]
             starts += filter(os.path.islink, here)
-            yield from (Path(place, name) for name in names if not name.startswith("._"))
+            yield from (Path(place, name) for name in names)
 
 
 def listing(folder: str | Path) -> Listing:
     """A folder's recordings, known by their endings, and its other files; InputError as there."""
     known = endings()
-    found = Listing([], [])
-    for path in sorted(files(folder)):
-        (found.recordings if path.suffix.lower() in known else found.others).append(path)
+    found = Listing([], [], [])
+    for path in sorted(_all(folder)):
+        if _of_macos(path, folder):
+            found.leftovers.append(path)
+        else:
+            (found.recordings if path.suffix.lower() in known else found.others).append(path)
     return found
 
 

@@ -16,6 +16,7 @@ from speechbrain.utils.distributed import infer_device
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.data.corpora import mini
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import schema
@@ -61,6 +62,7 @@ def parse(script: Path, arguments: Sequence[str]) -> Command:
     tree = read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
     name_labels_by_texts(tree, path)
+    tell_targets(tree, path)
     refuse_precision(tree, run_opts)
     return Command(path, tree, overrides, run_opts, passed)
 
@@ -83,6 +85,22 @@ def name_labels_by_texts(tree: CommentedMap, path: Path) -> None:
     for field, values in tree["targets"].items():
         if isinstance(values, list) and (texts := _texts(f"targets.{field}", values)) != values:
             tree["targets"][field] = CommentedSeq(texts)
+
+
+def tell_targets(tree: CommentedMap, path: Path) -> None:
+    """Tell a corpus that has `fields` and `shares` which of them the targets need.
+
+    Raises InputError for targets that are none.
+    """
+    resolved = hp.resolve(tree, path)
+    corpus, made = resolved["corpus"], kinds.of(resolved["targets"])
+    numbers = kinds.numbers_of(made)
+    if "fields" in corpus and numbers:
+        known = [field for field in made if field == "emotion" or field in numbers]
+        tree["corpus"]["fields"] = CommentedSeq(known)
+    for target in made.values():
+        if "shares" in corpus and target.kind == "shares":
+            tree["corpus"]["shares"] = CommentedSeq(target.labels or corpus["labels"])
 
 
 def _texts(name: str, labels: Sequence) -> list[str]:
@@ -192,8 +210,8 @@ def help_text(script: Path) -> str:
     lines += [
         "",
         "Each is also --setting VALUE, nested ones as --reader '{max_seconds: 5}', classes as",
-        "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus iemocap, nemo, ravdess,",
-        "voxceleb1 or table; --mini True for a trial without data; and SpeechBrain's run options:",
-        "--device, --precision, --noprogressbar, ...",
+        "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus of ser corpora list, or",
+        "table; --mini True for a trial without data; and SpeechBrain's run options: --device,",
+        "--precision, --noprogressbar, ...",
     ]
     return "\n".join(lines)

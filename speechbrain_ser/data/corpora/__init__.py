@@ -1,19 +1,21 @@
 """Corpora: each module's `prepare(data_folder, **options)` returns a manifest.
 
 A manifest is {utt_id: {"wav", "duration", "emotion", "speaker", "session", "gender", "style",
-"words", ...}}, sorted by utt_id: absolute path, seconds, then texts ("" where unknown). It holds
-neither folds nor splits, except the "split" (train, valid or test) that a list or table states. A
-run adds the "content" mark of each file, see speechbrain_ser.data.manifests.
+"words", ...}}, sorted by utt_id: absolute path of a file or a part of it (speechbrain_ser.data.
+segments), seconds, then texts ("" where unknown). It holds neither folds nor splits, except the
+"split" (train, valid or test) that a list or table states. A run adds the "content" mark of each
+file, see speechbrain_ser.data.manifests.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_ser.data import folders
+from speechbrain_ser.data import folders, manifests
 from speechbrain_ser.data.audio import duration
 from speechbrain_ser.data.unreadable import Unreadable
 from speechbrain_ser.errors import InputError
@@ -141,29 +143,38 @@ class LeftOut:
         return f"left out: {', '.join(reasons)}" if self.counts else ""
 
 
-def recordings(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+def recordings(
+    folder: Path, left_out: LeftOut, name: Callable[[Path], str] = attrgetter("stem")
+) -> Iterator[Path]:
     """The recordings of a folder, at any depth, sorted; of one name the wav or flac file."""
     found = folders.listing(folder)
-    whole = {path.stem for path in found.recordings if path.suffix.lower() in LOSSLESS}
-    for path in found.recordings:
-        if path.name.startswith("."):
-            continue
-        if path.stem in whole and path.suffix.lower() not in LOSSLESS:
+    names = {path: name(path) for path in found.recordings if not path.name.startswith(".")}
+    whole = {names[path] for path in names if path.suffix.lower() in LOSSLESS}
+    for path in names:
+        if names[path] in whole and path.suffix.lower() not in LOSSLESS:
             left_out.add("beside a wav or flac file of their name", path)
         else:
             yield path
     for path in found.others:
         if path.suffix.lower() in folders.UNREAD:
             left_out.add(NOT_READ, path)
+    for path in found.leftovers:
+        left_out.add("left by macOS", path)
 
 
-def keep_one(files: dict[str, Path], path: Path, left_out: LeftOut) -> None:
-    """Keep a file under its stem; a second copy is left out, another recording refused."""
-    first = files.setdefault(path.stem, path)
-    if first.stat().st_size != path.stat().st_size:
+def keep_one(
+    files: dict[str, Path], path: Path, left_out: LeftOut, name: str | None = None
+) -> None:
+    """Keep a file under its name (by default its stem).
+
+    A second copy is left out, another recording refused.
+    """
+    first = files.setdefault(name or path.stem, path)
+    if first is path:
+        return
+    if manifests.content(first) != manifests.content(path):
         raise InputError(f"{first} and {path} differ under one name: remove one of them")
-    if first is not path:
-        left_out.add("second copies", path)
+    left_out.add("second copies", path)
 
 
 def check_count(

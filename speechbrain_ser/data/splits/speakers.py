@@ -34,10 +34,17 @@ def by_actor(manifest: Manifest, fold: int = 1, n_folds: int = 6, seed: int | No
     of_fold(range(1, n_folds + 1), fold, "group")
     require(manifest, "speaker")
     speakers = values(manifest, "speaker")
+    if len(speakers) < 3:
+        raise InputError(
+            f"{len(speakers)} speakers cannot be kept apart in training, validation and test, "
+            "which takes 3: mix them, --split '!name:speechbrain_ser.data.splits.stratified {}' "
+            "(speaker-dependent), or test another corpus' model on them, ser cross-corpus"
+        )
     if not 3 <= n_folds <= len(speakers):
         raise InputError(
             f"n_folds is {n_folds}: {len(speakers)} speakers can be dealt into 3 (train, valid, "
-            f"test) to {len(speakers)} groups"
+            f"test) to {len(speakers)} groups, such as --split "
+            f"'!name:speechbrain_ser.data.splits.by_actor {{n_folds: {len(speakers)}}}'"
         )
     if seed is not None:
         random.Random(seed).shuffle(speakers)
