@@ -386,6 +386,95 @@ def test_official_follows_the_split_field():
     assert Counter(e["speaker"] for e in parts["valid"].values()) == dict.fromkeys("abcd", 1)
 
 
+def folded(speakers="abcdef", folds=3):
+    """Each speaker says two emotions five times; fold k tests two speakers."""
+    return {
+        f"{who}{i}": entry(
+            ("happy", "sad")[i % 2],
+            speaker=who,
+            split=["test" if number // 2 == k else "train" for k in range(folds)],
+        )
+        for number, who in enumerate(speakers)
+        for i in range(10)
+    }
+
+
+def test_official_follows_a_list_with_the_part_of_each_fold():
+    manifest = folded()
+    assert splits.number_of_folds(splits.official, manifest) == 3
+    for fold, tested in enumerate(("ab", "cd", "ef"), 1):
+        parts = splits.official(manifest, fold)
+        assert speakers(parts["test"]) == {*tested}
+        assert len(parts["valid"]) == 4 and len(parts["train"]) == 36
+    manifest["a0"]["split"] = ["", "valid", "train"]  # in no part of the first fold
+    assert "a0" not in set().union(*splits.official(manifest, 1).values())
+    assert [*splits.official(manifest, 2)["valid"]] == ["a0"]
+    with pytest.raises(InputError, match="fold is 4: use 1 .fold 1. to 3"):
+        splits.official(manifest, 4)
+    for wrong, sentence in (
+        (["train", "dev", ""], r"1 of 60 utterances have no split train, .* a1 \('dev'\)"),
+        (["train"], "60 of 60 utterances have a list as split, of 1 or 3 folds"),
+        ("train", "59 of 60 utterances have a list as split, of 3 folds"),
+    ):
+        manifest["a1"] = manifest["a1"] | {"split": wrong}
+        with pytest.raises(InputError, match=sentence):
+            splits.official(manifest, 2)
+
+
+def test_official_lets_whole_speakers_validate():
+    manifest = folded()
+    drawn = set()
+    for seed in range(20):
+        parts = splits.official(manifest, 1, valid_share=0.2, seed=seed, valid_by="speaker")
+        assert len(speakers(parts["valid"])) == 1  # a quarter of the training part
+        assert not speakers(parts["valid"]) & speakers(parts["train"])
+        assert parts == splits.official(manifest, 1, valid_share=0.2, seed=seed, valid_by="speaker")
+        drawn |= speakers(parts["valid"])
+    assert drawn == {*"cdef"}
+    parts = splits.official(manifest, 1, valid_share=0.3, valid_by="speaker")
+    assert len(speakers(parts["valid"])) == 2
+
+    for utt_id in manifest:  # d alone is calm, and stays in training
+        if utt_id.startswith("d"):
+            manifest[utt_id] = manifest[utt_id] | {"emotion": "calm"}
+    for seed in range(20):
+        parts = splits.official(manifest, 1, valid_share=0.9, seed=seed, valid_by="speaker")
+        assert len(speakers(parts["valid"])) == 2 and "d" in speakers(parts["train"])
+
+    alone = {utt_id: e for utt_id, e in manifest.items() if e["speaker"] in "abd"}
+    with pytest.raises(InputError, match="none of the 1 training speakers can .*valid_by: utter"):
+        splits.official(alone, 1, valid_by="speaker")
+    nameless = {utt_id: e | {"speaker": ""} for utt_id, e in alone.items()}
+    with pytest.raises(InputError, match="10 of 10 training .* name no speaker.*valid_by: utter"):
+        splits.official(nameless, 1, valid_by="speaker")
+    with pytest.raises(InputError, match="valid_by is 'actor': official knows utterance and spe"):
+        splits.official(manifest, 1, valid_by="actor")
+
+
+def test_speakers_that_train_and_are_tested_are_counted():
+    def parts(train, test):
+        sides = {"train": train, "valid": "z", "test": test}
+        return {
+            part: {f"{part}{i}": entry(speaker=who.strip()) for i, who in enumerate(side)}
+            for part, side in sides.items()
+        }
+
+    names = ("speakers", "of", "utterances", "of_utterances")
+    for train, test, expected in (
+        ("aab", "aaacc", (1, 2, 3, 5)),
+        ("ab", "ba", (2, 2, 2, 2)),
+        ("ab", "cdz", (0, 3, 0, 3)),  # who validates does not train
+        ("a  ", "a  b", (1, 2, 1, 4)),  # an unknown speaker is nobody
+        ("  ", "   ", (0, 0, 0, 3)),
+    ):
+        found = splits.shared_speakers(parts(train, test))
+        assert found == dict(zip(names, expected, strict=True))
+    assert splits.shared_in_words(splits.shared_speakers(parts("aab", "aaacc"))) == (
+        "1 of 2 test speakers also train (3 of 5 test utterances): scores tell little of new "
+        "speakers"
+    )
+
+
 def test_speaker_identification_is_closed_and_never_sees_the_test_speakers(iemocap):
     outer = splits.leave_one_session_out
     parts = splits.speaker_identification(iemocap, 3, outer=outer)

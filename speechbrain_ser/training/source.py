@@ -80,7 +80,7 @@ def prepare(settings: Mapping, corpus: Mapping) -> dict:
 
 def corpus_name(settings: Mapping) -> str:
     """What the results are called by: synthesised speech never bears a corpus' own name."""
-    name = settings["corpus"]["name"]
+    name = hp.corpus_title(settings["corpus"]["name"], settings["corpus"])
     return f"mini-{name}" if settings["mini"] else name
 
 

@@ -19,6 +19,8 @@ from speechbrain_ser.data.splits.parts import (
     describe,
     number_of_folds,
     protocol,
+    shared_in_words,
+    shared_speakers,
 )
 from speechbrain_ser.data.splits.sessions import (
     given_session,
@@ -26,7 +28,7 @@ from speechbrain_ser.data.splits.sessions import (
     leave_one_speaker_out,
 )
 from speechbrain_ser.data.splits.speakers import by_actor, given_folds, given_speakers
-from speechbrain_ser.data.splits.utterances import official, random_folds, stratified
+from speechbrain_ser.data.splits.utterances import official, random_folds, stated, stratified
 
 __all__ = [
     "PARTS",
@@ -44,7 +46,10 @@ __all__ = [
     "official",
     "protocol",
     "random_folds",
+    "shared_in_words",
+    "shared_speakers",
     "speaker_identification",
+    "stated",
     "stratified",
     "without_sentences",
     "without_validation",

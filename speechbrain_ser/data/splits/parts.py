@@ -72,6 +72,31 @@ def protocol(parts: Parts) -> str:
     return "session-independent" if apart("session") else "speaker-independent"
 
 
+def shared_speakers(parts: Parts) -> dict[str, int]:
+    """How many known speakers of the test part also train, and their test utterances.
+
+    Returns {"speakers", "of", "utterances", "of_utterances"}: of all known test speakers, and of
+    all test utterances.
+    """
+    trained = {entry["speaker"] for entry in parts["train"].values()} - {""}
+    tested = Counter(entry["speaker"] for entry in parts["test"].values())
+    shared = trained & tested.keys()
+    return {
+        "speakers": len(shared),
+        "of": len(tested.keys() - {""}),
+        "utterances": sum(tested[speaker] for speaker in shared),
+        "of_utterances": tested.total(),
+    }
+
+
+def shared_in_words(shared: dict[str, int]) -> str:
+    """What shared_speakers found, and what it means for scores."""
+    return (
+        f"{shared['speakers']} of {shared['of']} test speakers also train ({shared['utterances']} "
+        f"of {shared['of_utterances']} test utterances): scores tell little of new speakers"
+    )
+
+
 def describe(parts: Parts, target: str = "emotion") -> str:
     """One line per part: its utterances, speakers and classes of `target` with their sizes."""
     lines = []

@@ -1,7 +1,7 @@
 """Speaker-dependent splits, and the one that a manifest brings along."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 
 from speechbrain_ser.data.splits.entries import (
     Manifest,
@@ -72,26 +72,103 @@ def official(
     valid_share: float = 0.1,
     target: str = "emotion",
     seed: int = 1000,
+    valid_by: str = "utterance",
 ) -> Parts:
-    """The manifest's own `split` field (train, valid or test) decides; it promises nothing else.
+    """The manifest's own `split` field decides; it promises nothing else.
 
-    Where that names no validation part, a random `valid_share` of the training part, stratified
-    by `target`, validates. There is one fold. VoxCeleb1's official lists and the `split` column
-    of a user's table come this way.
+    It is train, valid or test, one fold; or a list of these, one for each fold, with "" where an
+    utterance is in no part. Where that names no validation part, about `valid_share` of the
+    training part validates. VoxCeleb1's official lists, EmoBox's folds and the `split` column of a
+    user's table come this way.
+
+    valid_by : how a validation part is drawn
+        "utterance": at random, stratified by `target`; its speakers also train
+        "speaker": whole speakers in a random order, as many as it takes; those who alone have a
+            class, or would leave less than half of the utterances for training, stay there
     """
-    only_fold(fold, "official", "the manifest's split field gives one split")
-    wrong = [utt_id for utt_id, entry in manifest.items() if entry.get("split") not in PARTS]
-    if wrong:
-        raise InputError(
-            f"{len(wrong)} of {len(manifest)} utterances have no split train, valid or test: "
-            + listed([f"{utt_id} ({manifest[utt_id].get('split')!r})" for utt_id in wrong])
-        )
-    parts = {part: where(manifest, split={part}) for part in PARTS}
-    if not parts["valid"]:
+    if valid_by not in ("utterance", "speaker"):
+        raise InputError(f"valid_by is {valid_by!r}: official knows utterance and speaker")
+    parts = stated(manifest, fold)
+    if parts["valid"] or not parts["train"]:
+        return check_parts(parts, manifest)
+    if valid_by == "utterance":
         parts["train"], parts["valid"] = _stratify(
             parts["train"], valid_share, "valid_share", target, seed
         )
-    return check_parts(parts, manifest)
+        return check_parts(parts, manifest)
+    parts["valid"] = _whole_speakers(parts["train"], valid_share, target, seed)
+    parts["train"] = without(parts["train"], parts["valid"])
+    return check_parts(parts, manifest, valid_apart=["speaker"])
+
+
+def stated(manifest: Manifest, fold: int = 1) -> Parts:
+    """The parts of a fold as the manifest's split field has them, see official; some may be empty.
+
+    Raises InputError for another value of that field.
+    """
+    require(manifest)
+    lists = {
+        utt_id: e["split"] for utt_id, e in manifest.items() if isinstance(e.get("split"), list)
+    }
+    if not lists:
+        only_fold(fold, "official", "the manifest's split field gives one split")
+        part_of = {utt_id: entry.get("split") for utt_id, entry in manifest.items()}
+        allowed: tuple[str, ...] = PARTS
+    else:
+        lengths = {len(own) for own in lists.values()}
+        if len(lists) < len(manifest) or len(lengths) > 1 or 0 in lengths:
+            raise InputError(
+                f"{len(lists)} of {len(manifest)} utterances have a list as split, of "
+                f"{' or '.join(map(str, sorted(lengths)))} folds: all need one of the same length"
+            )
+        of_fold(range(1, lengths.pop() + 1), fold, "fold")
+        part_of = {utt_id: own[fold - 1] for utt_id, own in lists.items()}
+        allowed = (*PARTS, "")
+    wrong = [f"{utt_id} ({part!r})" for utt_id, part in part_of.items() if part not in allowed]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} of {len(manifest)} utterances have no split train, valid or test: "
+            + listed(wrong)
+        )
+    return {
+        part: {utt_id: entry for utt_id, entry in manifest.items() if part_of[utt_id] == part}
+        for part in PARTS
+    }
+
+
+def _whole_speakers(entries: Manifest, share: float, target: str, seed: int) -> Manifest:
+    """Speakers drawn until they have a share of the entries; each class keeps some elsewhere."""
+    check_share(share, "valid_share")
+    require(entries, target)
+    instead = (
+        "use valid_by: utterance, --split '!name:speechbrain_ser.data.splits.official {valid_by: "
+        "utterance}'"
+    )
+    if unknown := sum(not entry["speaker"] for entry in entries.values()):
+        raise InputError(
+            f"{unknown} of {len(entries)} training utterances name no speaker, so that no whole "
+            f"speaker can validate: {instead}"
+        )
+    own: dict[str, Counter] = defaultdict(Counter)  # speaker -> utterances of each class
+    for entry in entries.values():
+        own[entry["speaker"]][entry[target]] += 1
+    order = sorted(own)
+    random.Random(seed).shuffle(order)
+    staying = sum(own.values(), Counter())
+    drawn = set()
+    for speaker in order:
+        left = staying - own[speaker]
+        if left.keys() == staying.keys() and 2 * left.total() >= len(entries):
+            drawn.add(speaker)
+            staying = left
+        if len(entries) - staying.total() >= share * len(entries):
+            break
+    if not drawn:
+        raise InputError(
+            f"none of the {len(own)} training speakers can validate, for training needs half of "
+            f"the utterances and every {target}: {instead}"
+        )
+    return where(entries, speaker=drawn)
 
 
 def _stratify(
