@@ -11,7 +11,7 @@ import torch
 
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.data.datasets import (
-    UNKNOWN,
+    BalancedBatches,
     BucketedBatches,
     ShuffledBatches,
     UnderSampledBatches,
@@ -19,6 +19,7 @@ from speechbrain_ser.data.datasets import (
     make_dataset,
     make_loader,
 )
+from speechbrain_ser.data.targets import UNKNOWN
 from speechbrain_ser.errors import InputError
 
 # of five folds: angry, happy, sad, neutral; utterances, batches and batches of 7 per epoch of the
@@ -30,6 +31,7 @@ PARK = [
     ((620, 1177, 785, 1294), 2480, 413, 2, 104, 646),
     ((765, 1026, 671, 1156), 2684, 447, 2, 112, 603),
 ]
+SAMPLERS = [ShuffledBatches, UnderSampledBatches, WrappedBatches, BalancedBatches]
 EMOTIONS = ["angry", "happy", "sad", "neutral"]
 
 
@@ -103,7 +105,7 @@ def test_voxceleb_s_epoch():
     assert math.ceil(len(batches) / 2) == 4_324
 
 
-@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches, WrappedBatches])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_epoch_s_order_depends_on_seed_and_epoch_alone(sampler):
     targets = targets_of((30, 40, 20, 25))
 
@@ -148,11 +150,41 @@ def test_fewer_utterances_than_a_batch():
     assert [len(batch) for batch in ShuffledBatches(["a", "b", "b"], 6, 0)] == [3]
 
 
-@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches, WrappedBatches])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("batch_size", [0, -6])
 def test_a_batch_of_nothing_is_refused(sampler, batch_size):
     with pytest.raises(InputError, match=f"batch_size is {batch_size}"):
         sampler(["a", "b"], batch_size, 0)
+
+
+@pytest.mark.parametrize("sizes", [(40, 3, 90, 1), (10, 10, 10, 10), (1, 1, 1, 2), (7, 300, 2, 4)])
+def test_balanced_epochs_by_counting(sizes):
+    targets = targets_of(sizes)
+    batches = BalancedBatches(targets, batch_size=6, seed=1000)
+    seen, extra = Counter(), Counter()
+    for epoch in range(60):
+        batches.set_epoch(epoch)
+        dealt = list(batches)
+        drawn = [i for batch in dealt for i in batch]
+        assert len(drawn) == len(targets) and len(dealt) == len(batches)
+        shares = Counter(targets[i] for i in drawn)
+        assert set(shares.values()) <= {len(targets) // 4, len(targets) // 4 + 1}
+        times = Counter(drawn)
+        for emotion in EMOTIONS:  # within a class nobody is taken twice more than another
+            own = [times[i] for i, target in enumerate(targets) if target == emotion]
+            assert max(own) - min(own) <= 1
+        seen |= times
+        extra.update(name for name, share in shares.items() if share > len(targets) // 4)
+    assert len(seen) == len(targets)  # large classes' turns come
+    assert len(extra) == (4 if len(targets) % 4 else 0)  # and no class is always the larger
+
+
+def test_an_epoch_of_few_utterances_is_told(caplog):
+    UnderSampledBatches(targets_of((60, 40, 50, 30)), 6, 0)
+    assert caplog.text == ""
+    UnderSampledBatches(targets_of((2000, 1500, 1401, 5)), 6, 0)
+    assert "Training takes 20 of 4,906 utterances per epoch, because neutral has 5" in caplog.text
+    assert "--batches '!name:speechbrain_ser.data.datasets.BalancedBatches {}'" in caplog.text
 
 
 # datasets and loaders
@@ -266,7 +298,7 @@ def test_random_windows_are_the_same_in_evaluation_for_any_number_of_workers(par
     assert len(starts) > 5
 
 
-@pytest.mark.parametrize("sampler", [ShuffledBatches, UnderSampledBatches, WrappedBatches])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_buckets_hold_the_epoch_s_utterances_by_length(sampler):
     targets = targets_of((40, 60, 31, 52))
     seconds = np.random.default_rng(0).lognormal(1.3, 0.6, len(targets)).tolist()

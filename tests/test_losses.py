@@ -1,4 +1,4 @@
-"""ArcFace and the contrastive loss against loops in double precision, and at their edges."""
+"""Losses against loops in double precision, and at their edges."""
 
 import math
 
@@ -7,7 +7,8 @@ import torch
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.heads import CosineHead
-from speechbrain_ser.models.losses import ArcFace, SupervisedContrastive
+from speechbrain_ser.models.losses import ArcFace, Concordance, SupervisedContrastive
+from speechbrain_ser.results import metrics
 
 MARGIN, SCALE = 0.3, 30.0
 
@@ -197,3 +198,50 @@ def test_contrastive_settings_are_checked():
         SupervisedContrastive(reduction="max")
     with pytest.raises(InputError, match="temperature is 0"):
         SupervisedContrastive(temperature=0)
+
+
+@pytest.mark.parametrize("shift", [0, 1000])
+def test_concordance_by_a_loop(shift):
+    """Around a large mean, too, where float32 keeps no difference of squares."""
+    draw = torch.Generator().manual_seed(4)
+    targets = shift + torch.randn(30, generator=draw)
+    predictions = shift + 0.2 + 0.6 * (targets - shift) + 0.5 * torch.randn(30, generator=draw)
+    pairs = list(zip(predictions.tolist(), targets.tolist(), strict=True))
+    own, other = (math.fsum(side) / 30 for side in zip(*pairs, strict=True))
+    covariance = math.fsum((p - own) * (t - other) for p, t in pairs) / 30
+    variances = math.fsum((p - own) ** 2 + (t - other) ** 2 for p, t in pairs) / 30
+    expected = 1 - 2 * covariance / (variances + (own - other) ** 2)
+    loss = Concordance()(predictions, targets)
+    assert float(loss) == pytest.approx(expected, rel=1e-3 if shift else 1e-5)
+    whole = metrics.concordance(targets.tolist(), predictions.tolist())
+    assert expected == pytest.approx(1 - whole, abs=1e-9)
+
+
+def test_concordance_of_equal_and_of_opposite_numbers():
+    numbers = torch.tensor([1.0, 4.0, 2.0, 9.0])
+    assert float(Concordance()(numbers, numbers)) == pytest.approx(0, abs=1e-6)
+    assert float(Concordance()(-numbers, numbers)) > 1
+    half = numbers.bfloat16()
+    assert Concordance()(half, numbers).dtype == torch.float32
+
+
+def test_concordance_s_gradient():
+    draw = torch.Generator().manual_seed(5)
+    predictions = torch.randn(6, generator=draw, dtype=torch.float64, requires_grad=True)
+    targets = torch.randn(6, generator=draw, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda p: Concordance()(p, targets), predictions)
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+@pytest.mark.parametrize(("own", "other"), [(0.1, 0.1), (0.7, 0.1), (0.0, 0.0)])
+def test_concordance_of_a_batch_without_spread(size, own, other):
+    predictions = torch.full((size,), own, requires_grad=True)
+    loss = Concordance()(predictions, torch.full((size,), other))
+    loss.backward()
+    assert float(loss) == pytest.approx(1, abs=1e-5)
+    assert predictions.grad.abs().max() < 10 * size
+
+
+def test_concordance_does_not_broadcast():
+    with pytest.raises(InputError, match=r"predictions of shape \[4, 1\] .* \[4\] do not pair"):
+        Concordance()(torch.zeros(4, 1), torch.zeros(4))

@@ -136,6 +136,38 @@ def test_bootstrap_interval_follows_seed_and_level():
     assert metrics.bootstrap_interval(y, y, LABELS) == (100, 100)
 
 
+@pytest.mark.parametrize("shift", [0, 1e6])
+def test_concordance_by_lin_1989_s_two_factors(shift):
+    """Pearson's correlation times the bias 2 / (v + 1 / v + u^2), with variances over n."""
+    generator = np.random.default_rng(2)
+    for size in (2, 5, 400):
+        targets = shift + generator.normal(size=size)
+        predictions = shift + 0.3 + 0.5 * (targets - shift) + generator.normal(size=size)
+        sds = [statistics.pstdev(own) for own in (targets.tolist(), predictions.tolist())]
+        v = sds[0] / sds[1]
+        u = (statistics.mean(targets) - statistics.mean(predictions)) / (sds[0] * sds[1]) ** 0.5
+        expected = np.corrcoef(targets, predictions)[0, 1] * 2 / (v + 1 / v + u**2)
+        assert metrics.concordance(targets, predictions) == pytest.approx(expected, abs=1e-8)
+
+
+def test_concordance_by_hand():
+    targets = [1, 2, 3, 4, 5]  # variance 2
+    assert metrics.concordance(targets, targets) == 1
+    assert metrics.concordance(targets, [2, 3, 4, 5, 6]) == pytest.approx(2 * 2 / (2 + 2 + 1))
+    assert metrics.concordance(targets, [2, 4, 6, 8, 10]) == pytest.approx(2 * 4 / (2 + 8 + 9))
+    assert metrics.concordance(targets, [5, 4, 3, 2, 1]) == -1
+    assert metrics.concordance(targets, [0.1] * 5) == metrics.concordance([0.1] * 5, targets) == 0
+    assert metrics.concordance([0.3] * 3, [0.1] * 3) == 0
+    assert np.isnan(metrics.concordance([0.1] * 3, [0.1] * 3))
+
+
+def test_the_answer_given_most():
+    scored = metrics.score([0, 0, 0, 1, 2], [1, 1, 0, 1, 1], LABELS)
+    most = metrics.most_answered(scored)
+    assert most == {"label": "happy", "answers": 80.0, "targets": 20.0}
+    assert json.loads(json.dumps(most)) == most
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -146,6 +178,9 @@ def test_bootstrap_interval_follows_seed_and_level():
         (lambda: metrics.score([0.5], [0], LABELS), "not a class number"),
         (lambda: metrics.score_confusion([[1, 0]], LABELS), "4 labels"),
         (lambda: metrics.score_confusion(np.zeros((4, 4)), LABELS), "no utterance"),
+        (lambda: metrics.concordance([], []), "no utterance"),
+        (lambda: metrics.concordance([1.0], [1.0, 2.0]), "do not pair"),
+        (lambda: metrics.concordance([1, 2], [1, float("nan")]), "a prediction is NaN"),
         (lambda: metrics.over_folds([]), "no fold"),
         (lambda: metrics.over_seeds([]), "no seed"),
         (lambda: metrics.over_seeds([{"WA": 1.0}, {"UA": 1.0}]), "different metrics"),

@@ -1,7 +1,8 @@
 """Datasets, batches and loaders: split parts in, padded batches out."""
 
 import itertools
-from collections import defaultdict
+import logging
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -13,43 +14,41 @@ from torch.utils.data import DataLoader, Sampler
 
 from speechbrain_ser import parallel
 from speechbrain_ser.data import seeds
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 
-UNKNOWN = -1  # the number of a value outside its list: a test speaker among training speakers
+logger = logging.getLogger(__name__)
 
 
 def make_dataset(
     part: Mapping[str, dict],
     reader: SpeechReader,
-    targets: Mapping[str, Sequence[str]],
+    targets: Mapping[str, kinds.Spec],
     training: bool = False,
 ) -> DynamicItemDataset:
-    """One part of a split -> items {id, speech [time], <target>_id (int) per target}.
+    """One part of a split -> items {id, speech [time], and of each target, see data.targets}.
 
-    `targets` maps a manifest field to its values in order; the first one is the main target, of
-    which every value must be known (InputError names the utterance otherwise).
+    Of classes that is <field>_id (int), of shares also <field>_shares [class], of a number
+    <field>_number. `targets` maps fields of the manifest to what is learned of them; the first one
+    is the main target. Raises InputError that names an utterance of which it cannot be learned: its
+    class is no label of the main target, or its number is none or out of range.
     """
-    main = next(iter(targets))
+    made = kinds.of(targets)
+    main = next(iter(made.values()))
+    entries = {}
     for utt_id, entry in part.items():
-        if entry[main] not in targets[main]:
-            raise InputError(
-                f"{utt_id} has {main} {entry[main]!r}, which is none of "
-                f"{', '.join(targets[main])}: correct the corpus or the labels"
-            )
-    dataset = DynamicItemDataset({utt_id: dict(entry) for utt_id, entry in part.items()})
+        main.check(utt_id, entry)
+        entries[utt_id] = dict(entry)
+        for target in made.values():
+            entries[utt_id] |= target.items(utt_id, entry)
+    dataset = DynamicItemDataset(entries)
     # no closures: where workers are spawned (macOS, Windows) a dataset is pickled
     read = partial(reader, training=training)
     dataset.add_dynamic_item(read, takes="wav", provides="speech")
-    for field, values in targets.items():
-        numbered = partial(_number, {value: number for number, value in enumerate(values)})
-        dataset.add_dynamic_item(numbered, takes=field, provides=f"{field}_id")
-    dataset.set_output_keys(["id", "speech", *(f"{field}_id" for field in targets)])
+    items = [name for target in made.values() for name in target.provides]
+    dataset.set_output_keys(["id", "speech", *items])
     return dataset
-
-
-def _number(numbers: Mapping[str, int], value: str) -> int:
-    return numbers.get(value, UNKNOWN)
 
 
 def add_item(dataset: DynamicItemDataset, name: str, function: Callable, takes: str) -> None:
@@ -88,9 +87,14 @@ class ShuffledBatches(Sampler):
         left_over = len(self.targets) % self.batch_size
         return max(1, len(self.targets) // self.batch_size + (left_over > 1))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def order(self, draw: random.Random) -> list[int]:
+        """An epoch's utterances, as `draw` shuffles them."""
         order = list(range(len(self.targets)))
-        seeds.stream(self.seed, self.epoch, "batches").shuffle(order)
+        draw.shuffle(order)
+        return order
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.order(seeds.stream(self.seed, self.epoch, "batches"))
         starts = [batch * self.batch_size for batch in range(len(self))]
         for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
             yield order[start:end]
@@ -106,8 +110,7 @@ class WrappedBatches(ShuffledBatches):
         return len(self.targets) // self.batch_size + 1
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(range(len(self.targets)))
-        seeds.stream(self.seed, self.epoch, "batches").shuffle(order)
+        order = self.order(seeds.stream(self.seed, self.epoch, "batches"))
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield [order[i % len(order)] for i in range(start, start + self.batch_size)]
 
@@ -196,26 +199,66 @@ class UnderSampledBatches(ShuffledBatches):
 
     def __init__(self, targets: Sequence[str], batch_size: int, seed: int):
         super().__init__(targets, batch_size, seed)
-        self.members = defaultdict(list)
-        for index, target in enumerate(self.targets):
-            self.members[target].append(index)
-        self.per_class = min(map(len, self.members.values()))
+        self.members = _members(self.targets)
+        rarest = min(self.members, key=lambda name: len(self.members[name]))
+        self.per_class = len(self.members[rarest])
+        used = self.per_class * len(self.members)
+        if used < len(self.targets) / 2 and parallel.is_first():
+            logger.warning(
+                "Training takes %s of %s utterances per epoch, because %s has %s, and of every "
+                "class no more are taken: --batches '!name:%s.BalancedBatches {}' repeats those "
+                "of rare classes instead, '!name:%s.ShuffledBatches {}' takes all as they are",
+                *(f"{used:,}", f"{len(self.targets):,}", rarest, f"{self.per_class:,}"),
+                *(__name__, __name__),
+            )
 
     def __len__(self) -> int:
         return max(1, self.per_class * len(self.members) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        draw = seeds.stream(self.seed, self.epoch, "batches")
-        order = [
-            i for k in sorted(self.members) for i in draw.sample(self.members[k], self.per_class)
-        ]
+    def order(self, draw: random.Random) -> list[int]:
+        order = [i for own in self.members.values() for i in draw.sample(own, self.per_class)]
         draw.shuffle(order)
+        return order
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.order(seeds.stream(self.seed, self.epoch, "batches"))
         size, larger = divmod(len(order), len(self))  # `larger` batches hold one more
         start = 0
         for batch in range(len(self)):
             end = start + size + (batch < larger)
             yield order[start:end]
             start = end
+
+
+class BalancedBatches(ShuffledBatches):
+    """Every class equally often in an epoch that is as long as the corpus, shuffled.
+
+    Of a large class a part is drawn without replacement; a small class is taken whole as often as
+    it fits, and the rest of its share drawn. Where the classes do not divide the epoch's length,
+    some that are drawn come once more.
+    """
+
+    def __init__(self, targets: Sequence[str], batch_size: int, seed: int):
+        super().__init__(targets, batch_size, seed)
+        self.members = _members(self.targets)
+
+    def order(self, draw: random.Random) -> list[int]:
+        share, more = divmod(len(self.targets), len(self.members))
+        once_more = draw.sample(list(self.members), more)
+        order = []
+        for name, own in self.members.items():
+            whole, rest = divmod(share + (name in once_more), len(own))
+            order += own * whole + draw.sample(own, rest)
+        draw.shuffle(order)
+        return order
+
+
+def _members(targets: Sequence[str]) -> dict[str, list[int]]:
+    """Class, sorted -> the positions of its utterances."""
+    members = {name: [] for name in sorted(set(targets))}
+    for index, target in enumerate(targets):
+        members[target].append(index)
+    return members
 
 
 def share_by_duration(dataset: DynamicItemDataset) -> DynamicItemDataset:

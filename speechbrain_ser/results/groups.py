@@ -6,6 +6,9 @@ import numpy as np
 
 from speechbrain_ser.results import metrics
 
+COMPARED = ("gender", "language")  # fields of the manifest: UA of each value
+LEAST = 2  # speakers of a gender that are drawn again
+
 
 def scores(
     targets: Sequence[int], answers: Sequence[int], groups: Sequence[str], labels: Sequence[str]
@@ -25,7 +28,7 @@ def scores(
 
 
 def spread(of_group: Mapping[str, Mapping], metric: str = "UA") -> dict | None:
-    """How much groups differ: {"worst", "best": [name, value], "mean", "sd"}; None for fewer than 2.
+    """How groups differ: {"worst", "best": [name, value], "mean", "sd"}; None for fewer than 2.
 
     "sd" is the sample deviation over the groups. Of groups that are equal the first is named.
     """
@@ -40,3 +43,92 @@ def spread(of_group: Mapping[str, Mapping], metric: str = "UA") -> dict | None:
         "mean": float(np.mean(numbers)),
         "sd": float(np.std(numbers, ddof=1)),
     }
+
+
+def fairness(
+    targets: Sequence[int],
+    answers: Sequence[int],
+    entries: Sequence[Mapping],
+    labels: Sequence[str],
+) -> dict[str, dict]:
+    """Whether a model serves one group as well as another: UA of each, of the utterances tested.
+
+    targets, answers [utterance] : class numbers
+    entries [utterance] : of the manifest
+
+    Returns, as far as the manifest knows two of a kind, {"gender", "language": {value: UA}, "gap":
+    see `gap`, "speaker": {"worst", "best", "mean", "sd"}}; speakers are not named, for the results
+    are published with a model.
+    """
+    known = {}
+    for field in COMPARED:
+        own = scores(targets, answers, [entry.get(field, "") for entry in entries], labels)
+        if len(own) > 1:
+            known[field] = {name: one["UA"] for name, one in own.items()}
+    speakers = [entry.get("speaker", "") for entry in entries]
+    if len(known.get("gender", {})) == 2:
+        genders = [entry["gender"] for entry in entries]
+        known["gap"] = gap(targets, answers, genders, speakers)
+    if by_speaker := spread(scores(targets, answers, speakers, labels)):
+        by_speaker |= {end: by_speaker[end][1] for end in ("worst", "best")}
+        known["speaker"] = by_speaker
+    return {name: value for name, value in known.items() if value}
+
+
+def gap(
+    targets: Sequence[int],
+    answers: Sequence[int],
+    groups: Sequence[str],
+    speakers: Sequence[str],
+    level: float = 0.95,
+) -> dict:
+    """How much UA of one of two groups is above the other's, over the classes that both have.
+
+    Returns {"of": the two groups, sorted, "UA": the first's minus the second's, "speakers": how
+    many each has, "interval": [low, high] when each group's speakers are drawn again among
+    themselves}; {} without a class in common. "interval" is None where a group has fewer than LEAST
+    speakers or unknown ones. Of so few speakers as one fold tests it is too narrow.
+    """
+    targets, answers, groups = np.asarray(targets), np.asarray(answers), np.asarray(groups)
+    speakers = np.asarray(speakers)
+    of = sorted(set(groups) - {""})
+    common = set(targets[groups == of[0]]) & set(targets[groups == of[1]])
+    if not common:
+        return {}
+    means, draws, counts = [], [], []
+    for seed, name in enumerate(of):  # a seed each: the same draws would not be independent
+        own = (groups == name) & np.isin(targets, list(common))
+        drawn = (targets[own], answers[None, own], speakers[own])
+        recalls = [np.mean(answers[own & (targets == k)] == k) for k in common]
+        means.append(100 * float(np.mean(recalls)))
+        counts.append(len(set(speakers[own]) - {""}))
+        if counts[-1] >= LEAST and "" not in speakers[own]:
+            draws.append(metrics.bootstrap_speakers(*drawn, seed=seed)[0])
+    interval = None
+    if len(draws) == 2:
+        differences = draws[0] - draws[1]
+        ends = np.nanquantile(differences, [(1 - level) / 2, (1 + level) / 2])
+        interval = [float(end) for end in ends]
+    return {"of": of, "UA": means[0] - means[1], "speakers": counts, "interval": interval}
+
+
+def told(fairness: Mapping) -> list[str]:
+    """Lines that say what `fairness` found, for people."""
+    lines = []
+    for field in COMPARED:
+        if field in fairness:
+            values = ", ".join(f"{name} {value:.2f}" for name, value in fairness[field].items())
+            lines.append(f"UA by {field}: {values}")
+    if between := fairness.get("gap"):
+        (one, other), ends = between["of"], between["interval"]
+        said = "too few speakers for an interval"
+        if ends:
+            speakers = " and ".join(map(str, between["speakers"]))
+            said = f"95 % over {speakers} speakers {ends[0]:+.2f} to {ends[1]:+.2f}"
+        lines.append(f"UA of {one} above that of {other}: {between['UA']:+.2f} ({said})")
+    if speaker := fairness.get("speaker"):
+        lines.append(
+            f"UA by speaker: {speaker['worst']:.2f} to {speaker['best']:.2f}, "
+            f"mean {speaker['mean']:.2f}, sd {speaker['sd']:.2f}"
+        )
+    return lines

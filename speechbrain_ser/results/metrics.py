@@ -6,7 +6,8 @@ target (balanced_accuracy_score), and F1 those that have a target or a predictio
 average="macro" and its default labels).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import numpy as np
@@ -84,6 +85,42 @@ def over_seeds(results: Sequence[dict]) -> dict[str, dict[str, float | None]]:
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
         summary[key] = {"mean": float(np.mean(values)), "sd": sd}
     return summary
+
+
+def most_answered(scores: Mapping) -> dict:
+    """Of a dict of `score`: {"label": the answer given most often, "answers", "targets": percent}.
+
+    "answers" is the share of utterances that are answered so, "targets" of those that are so.
+    """
+    counts = np.asarray(scores["confusion"])  # [target, prediction]
+    number = int(counts.sum(axis=0).argmax())
+    return {
+        "label": scores["labels"][number],
+        "answers": float(100 * counts[:, number].sum() / counts.sum()),
+        "targets": float(100 * counts[number].sum() / counts.sum()),
+    }
+
+
+def concordance(targets: Sequence[float], predictions: Sequence[float]) -> float:
+    """The concordance correlation coefficient of numbers, from -1 to 1 (Lin 1989).
+
+    2 cov / (var + var' + (mean - mean')^2), with the variances of the utterances themselves (over
+    n, as Lin prints them), in float64. It is 0 where either side is constant, and NaN, for it is
+    undefined, where both are the same constant. Raises InputError for what is not finite.
+    """
+    own, other = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
+    if own.shape != other.shape or own.ndim != 1:
+        raise InputError(f"{own.shape} targets and {other.shape} predictions do not pair")
+    if own.size == 0:
+        raise InputError("there is no utterance to score")
+    for name, numbers in (("target", own), ("prediction", other)):
+        if not np.isfinite(numbers).all():
+            raise InputError(f"a {name} is NaN or infinite: concordance needs numbers")
+    constant = [numbers.min() == numbers.max() for numbers in (own, other)]
+    if any(constant):  # told by the numbers: the variance of equal ones may be rounded, not 0
+        return math.nan if all(constant) and own[0] == other[0] else 0.0
+    covariance = ((own - own.mean()) * (other - other.mean())).mean()
+    return float(2 * covariance / (own.var() + other.var() + (own.mean() - other.mean()) ** 2))
 
 
 def bootstrap_interval(
