@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from speechbrain_ser.errors import InputError
 
@@ -36,44 +36,73 @@ NO_ANNOTATORS = {"id", "code", "intensity", "strength", "level", "confidence", "
 RATING = re.compile(r"emotion_(.+)")
 
 
+def plain(name: str) -> str:
+    """A column's name without what does not matter: case, blanks and signs."""
+    return re.sub(r"[\W_]+", "_", name.strip().casefold()).strip("_")
+
+
 class Columns:
     """The meaning of a table's columns, whose case and blanks do not matter.
 
-    Raises InputError for two columns of one meaning, and for an offset without a start beside it,
-    which may be a start or an end.
+    Raises InputError for two columns of one meaning, for an offset without a start beside it,
+    which may be a start or an end, and for columns of some of the shares only.
+
+    Arguments
+    ---------
+    names : of the columns
+    fields : what rows must have beside path and speaker: emotion, or others by their own names
+    shares : emotions of which each may have a column, with how many named it
 
     Attributes
     ----------
+    required : what rows must have
+    kept : those of the fields whose texts are kept under their names
+    shares : emotion -> its column of counts
     of : meaning (path, emotion, speaker, ..., start, end in seconds) -> column
     raters : annotator -> the column of their emotions
     taken : what columns of other names are taken for, in words
     unused_length : a column of durations that is not read, beside starts without ends
     """
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(
+        self,
+        names: Iterable[str],
+        fields: Sequence[str] = ("emotion",),
+        shares: Sequence[str] = (),
+    ):
+        self.required = ("path", *fields, "speaker")
+        self.kept = [name for name in fields if plain(name) not in PLAIN]
+        names, wanted = list(names), PLAIN | {plain(name) for name in fields}
+        counted = {plain(name): name for name in names}
+        self.shares = {name: counted[plain(name)] for name in shares if plain(name) in counted}
+        if self.shares and (absent := [name for name in shares if name not in self.shares]):
+            raise InputError(
+                f"has columns of {', '.join(self.shares)}, and none of {absent[0]}: each label of "
+                "shares needs one"
+            )
         self.of: dict[str, str] = {}
         self.raters: dict[str, str] = {}
         self.taken: list[str] = []
         self.milliseconds: set[str] = set()
         lengths, offsets = [], []
         for name in names:
-            plain = re.sub(r"[\W_]+", "_", name.strip().casefold()).strip("_")
-            rating = RATING.fullmatch(plain)
-            if time := TIME.fullmatch(plain):
+            said = plain(name)
+            rating = RATING.fullmatch(said)
+            if time := TIME.fullmatch(said):
                 meaning = "start" if time[1] else "end"
                 if time[4]:
                     self.milliseconds.add(meaning)
                 offsets += [name] if time[3] else []
-            elif rating and rating[1] not in NO_ANNOTATORS:
+            elif rating and rating[1] not in NO_ANNOTATORS and said not in wanted:
                 self._claim(self.raters, rating[1], name)
                 self.taken.append(f"{name} is taken for what annotator {rating[1]} heard")
                 continue
             else:
-                meaning = SYNONYMS.get(plain, plain)
-                lengths += [name] if LENGTH.fullmatch(plain) else []
-            if time or meaning in PLAIN:
+                meaning = said if said in wanted else SYNONYMS.get(said, said)
+                lengths += [name] if LENGTH.fullmatch(said) else []
+            if time or meaning in wanted:
                 self._claim(self.of, meaning, name)
-                if plain != meaning:
+                if said != meaning:
                     self.taken.append(f"{name} is taken for {meaning}")
         if offsets and "start" not in self.of:
             raise InputError(
@@ -100,10 +129,23 @@ class Columns:
                 f"has two columns that say {meaning}, {first} and {name}: rename or remove one"
             )
 
-    def lacking(self, required: Iterable[str]) -> list[str]:
-        """Those of the required meanings that no column has; annotators tell an emotion, too."""
-        there = {*self.of, *(("emotion",) if self.raters else ())}
-        return [meaning for meaning in required if meaning not in there]
+    @property
+    def lacking(self) -> list[str]:
+        """Those of the required that no column has; annotators and shares tell an emotion, too."""
+        there = {*self.of, *(("emotion",) if self.raters or self.shares else ())}
+        return [name for name in self.required if plain(name) not in there]
+
+    def counts(self, fields: Mapping[str, str]) -> dict[str, float]:
+        """emotion -> how many named it in this entry; InputError for what is no count."""
+        found = {}
+        for emotion, name in self.shares.items():
+            try:
+                found[emotion] = float(fields.get(name) or 0)
+            except ValueError:
+                found[emotion] = math.nan
+            if not 0 <= found[emotion] < math.inf:
+                raise InputError(f"{name} is {fields[name]!r}: use how many named it, or a share")
+        return {emotion: count for emotion, count in found.items() if count}
 
     def given(self, fields: Mapping[str, str]) -> dict[str, str]:
         """meaning -> an entry's value, "" where it has none."""
@@ -120,7 +162,7 @@ class Columns:
         given = self.given(fields)
         if not given["annotator"]:
             raise InputError("annotator is empty")
-        return {given["annotator"]: given["emotion"]}
+        return {given["annotator"]: given.get("emotion", "")}
 
     def seconds(self, fields: Mapping[str, str], meaning: str) -> float | None:
         """start or end of an entry, None where it is empty; InputError for no number."""

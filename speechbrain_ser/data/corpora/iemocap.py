@@ -29,6 +29,8 @@ EMOTIONS = {
 }
 MERGE = {"excited": "happy"}  # what the literature's four classes do
 UTTERANCE = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(\w+)\s+(\w+)\s")
+RATED = re.compile(r"\[([\d.]+), ([\d.]+), ([\d.]+)\]\s*$")  # behind the emotion
+DIMENSIONS = ("valence", "arousal", "dominance")  # in their order there; arousal is "activation"
 UTT_ID = re.compile(r"(Ses0\d[FM])_([a-z]+)\w*_([FM])\w+")  # Ses05F_script03_2_M012
 RATER = re.compile(r"C-E\d+:(.*)")
 ALIGNED = re.compile(
@@ -51,8 +53,9 @@ def prepare(
 
     With the defaults it holds 5,531 utterances, the four classes of the literature. Beyond the
     usual keys a row has "raw_emotion" (before merging), "dialog_side" (the first token, e.g.
-    Ses01F, which names who wore the markers; Pepino 2021 groups by it) and "aligned" (whether the
-    release's forced alignment holds a word of it; "" where the release has no alignments).
+    Ses01F, which names who wore the markers; Pepino 2021 groups by it), "aligned" (whether the
+    release's forced alignment holds a word of it; "" where the release has no alignments), and the
+    mean of the raters' "valence", "arousal" and "dominance", about 1 to 5, as text ("" without).
 
     Arguments
     ---------
@@ -83,7 +86,7 @@ def prepare(
     for session, folder in sessions:
         recorded = sorted((folder / "sentences" / "wav").glob("*/[!.]*.wav"))
         unheard = dict.fromkeys(recorded)
-        for utt_id, emotion, agreed, words in _utterances(folder):
+        for utt_id, emotion, agreed, words, rated in _utterances(folder):
             dialog = utt_id.rsplit("_", 1)[0]
             side, style, gender = UTT_ID.fullmatch(utt_id).groups()
             wav = folder / "sentences" / "wav" / dialog / f"{utt_id}.wav"
@@ -111,6 +114,7 @@ def prepare(
                     raw_emotion=emotion,
                     dialog_side=side,
                     aligned=_is_aligned(folder, dialog, utt_id) if has_alignments else "",
+                    **rated,
                 )
         for wav in unheard:
             left_out.add("without an evaluation", wav.stem)
@@ -149,8 +153,8 @@ def _sessions(data_folder: str | Path) -> list[tuple[str, Path]]:
     return folders
 
 
-def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str]]:
-    """(utt_id, raw emotion, do the first three raters agree?, words) of one session."""
+def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str, dict[str, str]]]:
+    """(utt_id, raw emotion, do the first three raters agree?, words, ratings) of one session."""
     folder = session / "dialog" / "EmoEvaluation"
     evaluations = sorted(folder.glob("Ses*.txt"))  # leaves out ._Ses*.txt and the subfolders
     if not evaluations:
@@ -178,7 +182,9 @@ def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str]]:
             known.add(match[1])
             raters = [_opinion(line) for line in RATER.findall(block)[:3]]
             agreed = len(raters) == 3 and len(raters[0]) == 1 and raters.count(raters[0]) == 3
-            yield match[1], EMOTIONS[match[2]], agreed, words.get(match[1], "")
+            means = RATED.search(line)
+            rated = dict(zip(DIMENSIONS, means.groups() if means else ("",) * 3, strict=True))
+            yield match[1], EMOTIONS[match[2]], agreed, words.get(match[1], ""), rated
 
 
 def _alignments(session: Path) -> Path:

@@ -1,7 +1,7 @@
 """Several annotators of one recording: their emotions counted, and the one of most of them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from speechbrain_ser.data.corpora import LeftOut
 from speechbrain_ser.data.labels import spellings
@@ -24,6 +24,16 @@ def repeated(entry: Mapping, first: Mapping, place: str) -> dict:
     return {name: value or entry[name] for name, value in first.items()}
 
 
+def mean(texts: Sequence[str]) -> str:
+    """A number that several annotators gave: their mean, as text; what is no number stays first."""
+    given = [text for text in texts if text] or [""]
+    try:
+        numbers = [float(text) for text in given]
+    except ValueError:
+        return given[0]
+    return given[0] if len({*numbers}) == 1 else repr(sum(numbers) / len(numbers))
+
+
 def decide(
     rows: Mapping[str, dict], heard: Mapping[str, Mapping[str, str]], left_out: LeftOut
 ) -> dict[str, dict]:
@@ -33,9 +43,19 @@ def decide(
     left_out : takes the utterances without a majority
     """
     spelt = spellings(Counter(emotion for said in heard.values() for emotion in said.values()))
+    found = {
+        utt_id: Counter(spelt[emotion] for emotion in heard[utt_id].values()) for utt_id in rows
+    }
+    return by_most(rows, found, left_out)
+
+
+def by_most(
+    rows: Mapping[str, dict], found: Mapping[str, Mapping[str, float]], left_out: LeftOut
+) -> dict[str, dict]:
+    """As decide, of counts: utt_id -> emotion -> how many named it."""
     kept = {}
     for utt_id, entry in rows.items():
-        counts = Counter(spelt[emotion] for emotion in heard[utt_id].values())
+        counts = found[utt_id]
         most = [emotion for emotion, count in counts.items() if count == max(counts.values())]
         if entry["emotion"] or len(most) == 1:
             emotion = entry["emotion"] or most[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechbrain_ser.data import corpora, segments
 from speechbrain_ser.data.corpora import ratings
-from speechbrain_ser.data.corpora.columns import Columns
+from speechbrain_ser.data.corpora.columns import Columns, plain
 from speechbrain_ser.data.corpora.rows import columns, read, refuse_lacking, stripped
 from speechbrain_ser.data.labels import Merge, choose
 from speechbrain_ser.errors import InputError
@@ -37,6 +37,8 @@ def prepare(
     data_folder: str | Path,
     labels: Sequence[str] = (),
     merge: Merge | None = None,
+    fields: Sequence[str] = (),
+    shares: Sequence[str] = (),
     audio_folder: str | Path | None = None,
 ) -> dict[str, dict]:
     """The manifest of a table; `data_folder` is the table's file.
@@ -49,13 +51,19 @@ def prepare(
     - Annotators who rated the same recordings are told apart by a column annotator, in a row each,
       or have a column each, emotion_<annotator>. Rows then have "ratings", {emotion: annotators}.
       Their emotion is that of the column emotion beside such columns, where it is not empty, else
-      the majority's; without one the utterance is left out.
+      the majority's; without one the utterance is left out. Of a number that they rate beside it
+      the mean counts.
+    - One column for each of the `shares` is how many named that emotion, or their share, and makes
+      such ratings, too.
 
     Audio that lies beside the named files and is in no row is counted and logged.
 
     Arguments
     ---------
     labels, merge : the emotions that are kept, and what each counts as, see labels.choose
+    fields : columns that must be there, and that rows have as texts: numbers such as valence, or
+        emotion, which is needed if nothing else is named
+    shares : emotions that may have a column each
     audio_folder : where relative paths start; None: at the table's own folder
 
     Raises InputError that names the bad rows by line (of a json file, by entry), up to five.
@@ -68,17 +76,21 @@ def prepare(
     if not folder.is_dir():
         raise InputError(f"audio_folder is {folder}, and there is no such folder: correct it")
     entries = read(table, (), EXPECTED)
-    found = _Utterances(_columns(table, entries), folder)
+    found = _Utterances(_columns(table, entries, fields or ("emotion",), shares), folder)
     faults: dict[int, str] = {}
-    for number, (place, fields) in enumerate(entries):
+    for number, (place, said) in enumerate(entries):
         try:
-            found.add(number, place, stripped(fields))
+            found.add(number, place, stripped(said))
         except InputError as error:
             faults[number] = str(error)
     left_out = corpora.LeftOut()
     rows = found.rows
-    if found.columns.are_rated:
+    if found.columns.are_rated and "emotion" in found.columns.required:
         rows = ratings.decide(rows, found.heard, left_out)
+    if found.counted:
+        rows = ratings.by_most(rows, found.counted, left_out)
+    for utt_id, entry in rows.items():
+        entry |= {name: ratings.mean(texts) for name, texts in found.rated[utt_id].items()}
     rows = choose(rows, labels, merge, left_out)
     unreadable = _measure(rows, None if audio_folder else folder)
     if faults:
@@ -105,6 +117,8 @@ class _Utterances:
     ----------
     rows : utt_id -> entry, without durations
     heard : utt_id -> annotator -> emotion
+    rated : utt_id -> number -> its texts in all rows of the utterance
+    counted : utt_id -> emotion -> how many named it, where columns say that
     numbers, places : utt_id -> its first row
     """
 
@@ -113,6 +127,8 @@ class _Utterances:
         self.folder = folder
         self.rows: dict[str, dict] = {}
         self.heard: dict[str, dict[str, str]] = {}
+        self.rated: dict[str, dict[str, list[str]]] = {}
+        self.counted: dict[str, dict[str, float]] = {}
         self.numbers: dict[str, int] = {}
         self.places: dict[str, str] = {}
         self.first: dict[str, str] = {}  # file or part of it -> utt_id
@@ -122,12 +138,16 @@ class _Utterances:
         given = self.columns.given(fields)
         utt_id, entry = self._entry(fields, given)
         heard = self.columns.heard(fields)
-        if not heard and not entry["emotion"]:
+        told = heard or self.columns.shares or entry["emotion"]
+        if not told and "emotion" in self.columns.required:
             raise InputError("emotion is empty")
         by_rows = "annotator" in given
         first = self.first.setdefault(entry["wav"], utt_id) if by_rows else utt_id
         if first not in self.rows:
             self.rows[utt_id], self.heard[utt_id] = entry, heard
+            self.rated[utt_id] = {name: [given[plain(name)]] for name in self.columns.kept}
+            if self.columns.shares:
+                self.counted[utt_id] = self.columns.counts(fields)
             self.numbers[utt_id], self.places[utt_id] = number, place
             return
         where = self.places[first]
@@ -141,12 +161,15 @@ class _Utterances:
             raise InputError(f"annotator {again.pop()} rates the recording of {where} again")
         self.rows[first] = ratings.repeated(entry, self.rows[first], where)
         self.heard[first] |= heard
+        for name, texts in self.rated[first].items():
+            texts.append(given[plain(name)])
 
     def _entry(self, fields: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, dict]:
         """utt_id and row."""
         by_rows = "annotator" in given
-        for name in REQUIRED:
-            if not given.get(name) and not (name == "emotion" and self.columns.raters):
+        for name in self.columns.required:
+            told = name == "emotion" and (self.columns.raters or self.columns.shares)
+            if not given.get(plain(name)) and not told:
                 raise InputError(f"{name} is empty")
         split = given.get("split", "")
         if "split" in given and split not in SPLITS:
@@ -179,14 +202,16 @@ def words(transcript: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def _columns(table: Path, entries: Sequence[tuple[str, dict]]) -> Columns:
+def _columns(
+    table: Path, entries: Sequence[tuple[str, dict]], fields: Sequence[str], shares: Sequence[str]
+) -> Columns:
     """What the columns mean; one line says which are taken for others."""
     names = columns(entries)
     try:
-        known = Columns(names)
+        known = Columns(names, fields, shares)
     except InputError as error:
         raise InputError(f"{table} {error}") from None
-    refuse_lacking(table, known.lacking(REQUIRED), names, EXPECTED)
+    refuse_lacking(table, known.lacking, names, EXPECTED)
     if known.taken:
         logger.info("%s: %s", table.name, ", ".join(known.taken))
     if known.unused_length:

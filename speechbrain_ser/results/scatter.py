@@ -1,0 +1,51 @@
+"""Numbers as they are and as they were answered, a point for each utterance."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from speechbrain_ser.results import dimensions, plots
+
+Pairs = tuple[Sequence[float], Sequence[float]]  # targets and predictions, [utterance] each
+
+
+def numbers(pairs: Mapping[str, Pairs], speakers: Sequence[str], path: Path, title: str) -> None:
+    """A PNG with a panel for each number, target against prediction, and the diagonal.
+
+    pairs : number -> its targets and predictions
+    speakers : of each utterance; up to eight have a colour each, more are all of one
+    """
+    names, of = np.unique(np.asarray(speakers), return_inverse=True)
+    told_apart = len(names) <= len(plots.COLOURS)
+    figure = Figure(figsize=(1.6 + 4.2 * len(pairs), 5.0), layout="compressed")
+    panels = figure.subplots(1, len(pairs), squeeze=False)[0]
+    for axes, (name, (targets, predictions)) in zip(panels, pairs.items(), strict=True):
+        own, other = np.asarray(targets), np.asarray(predictions)
+        low, high = min(own.min(), other.min()), max(own.max(), other.max())
+        low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+        axes.plot([low, high], [low, high], color="0.6", linestyle="--", zorder=1)
+        for number, speaker in enumerate(names if told_apart else ["all"]):
+            mine = of == number if told_apart else np.ones(len(own), bool)
+            axes.scatter(
+                *(own[mine], other[mine]),
+                **{"s": 14, "alpha": 0.5, "linewidths": 0, "zorder": 2},
+                color=plots.COLOURS[number],
+                label=speaker,
+            )
+        scores = dimensions.score(own, other)
+        axes.set_title(f"{name}: CCC {scores['CCC']:.3f}", fontsize=11)
+        axes.set_xlabel("target")
+        axes.set_ylabel("prediction")
+        axes.set_aspect("equal")
+        axes.grid(color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+    if told_apart and len(names) > 1:
+        handles, labels = panels[0].get_legend_handles_labels()
+        for handle in figure.legend(
+            *(handles, labels),
+            **{"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 9},
+        ).legend_handles:
+            handle.set_alpha(1)
+    plots.save(figure, path, title)
