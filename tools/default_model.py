@@ -3,8 +3,8 @@
     ser cross-validate --row combined/RAVDESS-and-nEMO/whisper-base-layers-averaged-width-192
     python tools/default_model.py results/combined_shipped
 
-The model is that of fold 1; its temperature comes from the test parts of the other folds. Every
-number of the card is computed here.
+The model is that of fold 1, with the temperature that its validation found; what it does not answer
+below is said here. Every number of the card is computed here.
 """
 
 import argparse
@@ -59,16 +59,13 @@ def main() -> None:
     runs = summary.runs_of(folder)
     if [run["fold"] for run in runs] != list(range(1, 7)):
         parser.error(f"{folder} does not hold six folds of one seed: run the row first, see --help")
-    first, *others = runs
-    fitted = [np.concatenate(own) for own in zip(*map(answers, others), strict=True)]
-    divisor = round(calibration.temperature(*fitted), 3)
+    first = runs[0]
     probs, targets = answers(first)
-    cool = calibration.cooled(probs, divisor)
-    sure = cool.max(axis=1) >= UNSURE_BELOW
+    unsure = calibration.unsure(probs, targets, UNSURE_BELOW)
     shutil.rmtree(DEFAULT, ignore_errors=True)
     shutil.copytree(first["folder"] / "best", DEFAULT)
     tree = hp.load_tree((DEFAULT / saved.HYPERPARAMS).read_text())
-    tree["model"]["head"]["temperature"] = divisor
+    tree["unsure_below"] = UNSURE_BELOW
     (DEFAULT / saved.HYPERPARAMS).write_text(saved.HEADER + hp.dump(hp.bare(tree)))
     transfer = [
         summary.over_runs(summary.runs_of(folder.with_name(f"combined_{name}")))["UA"]["mean"]
@@ -86,12 +83,12 @@ def main() -> None:
         tested=len({manifest[row["id"]]["speaker"] for row in rows}),
         scores=scores(runs),
         transfer=" and ".join(f"{value:.1f}" for value in transfer),
-        temperature=divisor,
-        error=100 * calibration.expected_error(cool, targets),
-        error_before=100 * calibration.expected_error(probs, targets),
+        temperature=first["temperature"],
+        error=first["ECE"],
+        error_before=first["ECE_before"],
         unsure=UNSURE_BELOW,
-        share=100 * (1 - sure.mean()),
-        right=100 * (cool.argmax(axis=1) == targets)[sure].mean(),
+        share=100 - unsure["coverage"],
+        right=100 - unsure["error"],
     )
     (DEFAULT / "README.md").write_text(card)
     print(card)

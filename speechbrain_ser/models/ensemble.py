@@ -90,6 +90,9 @@ class Member(nn.Module):
 class Ensemble(nn.Module):
     """Members, and how they vote; see `combine`.
 
+    A member's probabilities have its own temperature, see SoftmaxHead, where its run found one:
+    their mean gets no other. The shares of a hard vote are no probabilities, and have none.
+
     members : name -> {reader, model}
     weights : name -> weight, of a weighted vote and for the best member of a tie; None: all alike
     """

@@ -30,8 +30,9 @@ class EncoderLayers(nn.Module):
     Arguments
     ---------
     encoder : an Encoder; it is frozen here, whatever it was
-    layers : "all", or numbers: 0 is the feature projection before the positional convolution
-        ("local encoder"), i the output of block i, -1 that of the last ("contextual encoder")
+    layers : "all", "middle" (three around the half), or numbers: 0 is the feature projection
+        before the positional convolution ("local encoder"), i the output of block i, -1 that of
+        the last ("contextual encoder")
 
     Raises InputError for a layer that the encoder does not have.
     """
@@ -41,9 +42,11 @@ class EncoderLayers(nn.Module):
     def __init__(self, encoder: Encoder, layers: str | Sequence[int] = "all"):
         super().__init__()
         total = 1 + len(encoder.blocks)
-        numbers = list(range(total)) if layers == "all" else layers
-        if isinstance(numbers, str) or not numbers:
-            raise InputError(f"layers is {layers!r}: use all, or a list such as [0] or [-1]")
+        half = (total - 1) // 2
+        named = {"all": range(total), "middle": range(max(0, half - 1), min(total, half + 2))}
+        numbers = list(named.get(layers, ())) if isinstance(layers, str) else layers
+        if not numbers:
+            raise InputError(f"layers is {layers!r}: use all, middle, or a list, as [0] or [-1]")
         for number in numbers:
             if not -total <= number < total:
                 raise InputError(f"there is no layer {number}: the encoder has 0 to {total - 1}")

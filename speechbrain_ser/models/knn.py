@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models.heads import answering
 
 MARGIN = 32  # candidates beyond k, to see through the rounding of a matrix product
 SCORED_AT_ONCE = 2**26  # distances
@@ -15,7 +16,9 @@ class NearestNeighbours(nn.Module):
     """A trained network whose probabilities are mixed with those of its nearest neighbours.
 
     p = alpha * p_knn + (1 - alpha) * p_model. Keys and what was chosen are buffers: they are
-    exported and moved like weights.
+    exported and moved like weights. p_model is that of the paper, without the temperature that the
+    network's own run may have found; the mixture, no softmax of logits, has none either: validation
+    is among its keys.
 
     Arguments
     ---------
@@ -47,6 +50,8 @@ class NearestNeighbours(nn.Module):
         if not temperature > 0:
             raise InputError(f"temperature is {temperature}: give a number above 0")
         self.model = model.requires_grad_(False)
+        if head := answering(model):
+            head.temperature = 1.0
         self.classes = len(labels)
         self.weighting = weighting
         self.temperature = temperature

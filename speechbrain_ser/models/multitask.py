@@ -23,10 +23,18 @@ class PooledHead(LinearHead):
     labels : classes
     dropout : before the linear layer
     skip : whether the mean of an inner block's frames stands beside the last block's
+    temperature : see SoftmaxHead
     """
 
-    def __init__(self, dim: int, labels: Sequence[str], dropout: float = 0.1, skip: bool = False):
-        super().__init__(dim * (1 + skip), labels, dropout)
+    def __init__(
+        self,
+        dim: int,
+        labels: Sequence[str],
+        dropout: float = 0.1,
+        skip: bool = False,
+        temperature: float = 1.0,
+    ):
+        super().__init__(dim * (1 + skip), labels, dropout, temperature)
         self.skip = skip
 
 

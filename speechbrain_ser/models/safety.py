@@ -25,7 +25,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders.pretrained import is_name
 
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
-KEYS = ("labels", "reader", "model")
+KEYS = ("labels", "reader", "model", "unsure_below")
 OTHERS = """speechbrain_ser.data.audio.SpeechReader speechbrain_ser.data.text.CharTokenizer
 speechbrain_ser.data.text.SentencePieceTokenizer speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
 speechbrain.lobes.models.ECAPA_TDNN.Classifier speechbrain.nnet.linear.Linear
@@ -40,7 +40,10 @@ TEXTS, ITEMS = 10_000, 64  # of a list of texts (labels), of another list
 COUNTED = re.compile(r"layers|blocks|heads|groups$|repeats|scale$")  # things built one by one
 MOST, MOST_COUNTED, MOST_WIDE, COUNTED_IN_ALL = 8_192, 128, 10_000_000, 2_000  # of a number
 WIDE = re.compile(r"dim$|size$|channels$|neurons$|width|_id$|_base$|vocabulary$")
-RANGES = {"sample_rate": (4_000, 192_000), "min_seconds": (0, 60), "max_seconds": (0, 3_600)}
+RANGES = {
+    **{"sample_rate": (4_000, 192_000), "min_seconds": (0, 60), "max_seconds": (0, 3_600)},
+    "unsure_below": (0, 1),
+}
 PATH = re.compile(r"^(/|~|\\|[A-Za-z]:[\\/])|(^|[\\/])\.\.([\\/]|$)|://")
 MEANS_MORE = re.compile(r"^\s*\(.*\)\s*$|^\s*[!&*<%@`]")  # to another reader of yaml
 WORD = re.compile(r"[\w.+-]{0,64}")  # a text in an encoder's config: no hub id, no file
@@ -142,7 +145,9 @@ class _Reader:
 
 
 def read(text: str, name: str | Path) -> CommentedMap:
-    """A description's text -> its data: labels, reader, model; a class is its mapping's tag.
+    """A description's text -> its data: labels, reader, model, and perhaps unsure_below.
+
+    A class is its mapping's tag.
 
     Raises InputError, with the line, for one that does more than name a model.
     """
@@ -163,6 +168,8 @@ def read(text: str, name: str | Path) -> CommentedMap:
     texts = isinstance(labels, list) and all(isinstance(label, str) and label for label in labels)
     if not texts or len({*labels}) < len(labels):
         raise InputError(f"{name}: labels is no list of different texts: export the model again")
+    if isinstance(below := data.get("unsure_below", 0), bool) or not isinstance(below, int | float):
+        raise InputError(f"{name}: unsure_below is no probability: export the model again")
     if "reader" in data:
         values = data["reader"].values() if isinstance(data["reader"], Mapping) else [[]]
         of = hp.tag_of(data["reader"]).removeprefix("!new:").rpartition(".")

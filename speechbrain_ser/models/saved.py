@@ -16,10 +16,12 @@ from ruamel.yaml.comments import CommentedMap
 from torch import nn
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, settle
 from speechbrain_ser.models import safety, seen
 from speechbrain_ser.models.encoders import Encoder, fingerprints
+from speechbrain_ser.models.heads import answering
 
 HYPERPARAMS = "hyperparams.yaml"
 WEIGHTS = "model.safetensors"
@@ -41,6 +43,7 @@ def export(
 
     settings : the run's resolved tree; of it reader and model are kept
     known : what training and validation saw, the earlier phases included
+    results : of the run; the model is unsure below the probability that was chosen there
     with_encoders : hold the weights of encoders that could be named, too
     """
     encoders = [part for part in model.modules() if isinstance(part, Encoder)]
@@ -50,6 +53,12 @@ def export(
     tree = CommentedMap(labels=labels)
     tree["reader"] = settings["reader"]
     tree["model"] = inline_encoders(hp.bare(settings["model"]), arguments)
+    if below := results.get("unsure", {}).get("below"):
+        tree["unsure_below"] = below
+    head, described = answering(model), head_of(tree["model"], model)
+    if head is not None and described is not None:
+        described.pop("temperature", None)
+        described |= {"temperature": head.temperature} if head.temperature != 1 else {}
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -70,6 +79,18 @@ def export(
         settle(path)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
+
+
+def head_of(tree: Mapping, model: nn.Module) -> CommentedMap | None:
+    """What describes a model's head in the model's description.
+
+    None where it names no arguments of a head, because a class makes its own.
+    """
+    head, node = answering(model), tree
+    names = [name for name, part in model.named_modules() if part is head]
+    for key in names[0].split(".") if names else [""]:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node if hp.tag_of(node) and isinstance(node, Mapping) else None
 
 
 def key_of(encoder: Encoder) -> str:
@@ -167,6 +188,14 @@ def description(source: str | Path) -> CommentedMap:
     return tree
 
 
+def ranges(tree: Mapping) -> dict[str, tuple[float, float]]:
+    """number -> lowest and highest of those that a described model answers."""
+    head = tree["model"].get("head") if isinstance(tree["model"], Mapping) else None
+    targets = head.get("targets", {}) if isinstance(head, Mapping) else {}
+    numbers = kinds.numbers_of(kinds.of(targets)) if isinstance(targets, Mapping) else {}
+    return {field: (number.low, number.high) for field, number in numbers.items()}
+
+
 def load_weights(model: nn.Module, source: str | Path) -> None:
     """Put a best/ folder's weights into its model.
 
@@ -204,7 +233,10 @@ def checked(source: str | Path) -> CommentedMap:
 
 
 def load(source: str | Path) -> dict:
-    """labels, reader and model (weights in, eval mode) of a best/ folder or Hub repository."""
+    """labels, reader and model (weights in, eval mode) of a best/ folder or Hub repository.
+
+    unsure_below is there, too, if it was chosen.
+    """
     parts = safety.build(tree := checked(source))
     head = getattr(parts["model"], "_modules", {}).get("head") or nn.Module()
     sizes = [part.out_features for part in head.modules() if isinstance(part, nn.Linear)]

@@ -1,11 +1,12 @@
 """Experiments side by side: what the runs found in a folder came to."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.results import report, summary
+from speechbrain_ser.results import dimensions, report, summary
 
 COLUMNS = ("", "experiment", "corpus", "protocol", "folds", "seeds", "WA", "UA", "interval", "F1")
 OTHERS = ("WER", "EER", "CCC")  # shown if some run measures them
@@ -35,7 +36,7 @@ def described(own: Path, folder: Path) -> dict:
         "protocol": runs[0]["protocol"],
         "folds": _listed({run["fold"] for run in runs}),
         "seeds": _listed({run["seed"] for run in runs}),
-        "labels": {tuple(sorted(run.get("labels", ()))) for run in runs},
+        "labels": {tuple(sorted(run.get("labels") or dimensions.names_of(run))) for run in runs},
         "finished": max((run["folder"] / "results.json").stat().st_mtime for run in runs),
     }
     try:
@@ -45,7 +46,9 @@ def described(own: Path, folder: Path) -> dict:
     facts |= {name: of["mean"] for name, of in means.items()}
     predictions = summary.predictions_of(runs)
     bounds = summary.interval(predictions) if predictions is not None else None
-    return facts | ({"interval": "{:.1f} to {:.1f}".format(*bounds)} if bounds else {})
+    digits = ".1" if "UA" in facts else ".3"  # of CCC, of runs that answer numbers alone
+    shown = [f"{bound:{digits}f}" for bound in bounds or ()]
+    return facts | ({"interval": " to ".join(shown)} if shown else {})
 
 
 def table(found: Sequence[dict]) -> str:
@@ -60,14 +63,20 @@ def lines(found: Sequence[dict]) -> list[list[str]]:
     others = [name for name in OTHERS if any(name in own for own in found)]
     best = {}
     for own in found:
-        if own.get("UA", -1) > best.get(group(own), {"UA": -1})["UA"]:
+        if score(own) > score(best.get(group(own), {})):
             best[group(own)] = own
     cells = [[*COLUMNS, *others, "finished"]]
     for own in found:
         star = "*" if best.get(group(own)) is own else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(own["finished"]))
-        cells.append([star, *(_cell(own.get(name)) for name in (*COLUMNS[1:], *others)), when])
+        shown = (_cell(name, own.get(name)) for name in (*COLUMNS[1:], *others))
+        cells.append([star, *shown, when])
     return cells
+
+
+def score(own: dict) -> float:
+    """What experiments of a group are compared by: UA, or of numbers CCC."""
+    return own.get("UA", own.get("CCC", -math.inf))
 
 
 def group(own: dict) -> tuple:
@@ -75,10 +84,10 @@ def group(own: dict) -> tuple:
     return own["corpus"], own["protocol"], own["folds"], frozenset(own["labels"])
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return dimensions.told(name, value) if isinstance(value, float) else str(value)
 
 
 def _listed(numbers: set[int]) -> str:

@@ -85,7 +85,7 @@ def confusion_matrix(
     unit = "" if with_text else f" (class number, 0 to {n - 1})"
     axes.set_xlabel(f"prediction{unit}")
     axes.set_ylabel(f"target{unit}")
-    _save(figure, path, title)
+    save(figure, path, title)
 
 
 def training_curves(
@@ -105,6 +105,7 @@ def training_curves(
             "valid_UA_gender": "UA gender",
         },
         "validation WER (%)": {"valid_WER": "WER"},
+        "validation concordance": {"valid_CCC": "CCC"},
         "cosine to the emotion gradient": {
             f"cosine_{task}": task for task in ("asr", "gender", "style")
         },
@@ -142,7 +143,7 @@ def training_curves(
         axes.legend(
             loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9
         )
-    _save(figure, path, title)
+    save(figure, path, title)
 
 
 def layer_weights(
@@ -177,7 +178,7 @@ def layer_weights(
     axes.set_xlabel("layer: the local encoder, then the transformer blocks")
     axes.set_ylabel("weight in the average")
     axes.legend(frameon=False)
-    _save(figure, path, title)
+    save(figure, path, title)
 
 
 def gains(rows: Mapping[str, tuple[float, float, float]], path: str | Path, title: str) -> None:
@@ -205,7 +206,7 @@ def gains(rows: Mapping[str, tuple[float, float, float]], path: str | Path, titl
     axes.set_xlabel("points of UA")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
-    _save(figure, path, title)
+    save(figure, path, title)
 
 
 def tsne(
@@ -270,7 +271,7 @@ def tsne(
     )
     figure.supxlabel(_wrapped(caption, figure, fontsize=9), fontsize=9)
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)  # inches
-    _save(figure, path, title)
+    save(figure, path, title)
     return {"silhouette": silhouettes, "points": points}
 
 
@@ -344,7 +345,7 @@ def timeline(
         frameon=False,
         fontsize=10,
     )
-    _save(figure, path, title)
+    save(figure, path, title)
 
 
 def _fill(number: int) -> dict:
@@ -407,7 +408,7 @@ def _legend(axes, group: str, names: list[str]) -> None:
     )
 
 
-def _save(figure: Figure, path: str | Path, title: str) -> None:
+def save(figure: Figure, path: str | Path, title: str) -> None:
     """Write the PNG beside `path`, then move it there: no reader sees half a figure."""
     path = Path(path)
     figure.suptitle(_wrapped(title, figure, fontsize=12), fontsize=12)

@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import speechbrain as sb
@@ -11,21 +11,23 @@ import torch
 
 from speechbrain_ser import output
 from speechbrain_ser.data import splits
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, write_atomically
 from speechbrain_ser.models import safety
+from speechbrain_ser.results import answers, calibration, dimensions, groups
 
 COLUMNS = ("id", "target", "prediction")  # of predictions.csv, before a probability per label
 COMPLETE = ".complete"  # written last: all else is there
 
 
-def refuse_labels(targets: Mapping[str, Sequence[str]]) -> None:
+def refuse_labels(targets: Mapping[str, kinds.Spec]) -> None:
     """Raise InputError for a value of a target that predictions.csv or a reader takes for another.
 
-    targets : field of the manifest -> its values
+    targets : field of the manifest -> what is learned of it
     """
-    for field, values in targets.items():
-        for value in values:
+    for field, target in kinds.of(targets).items():
+        for value in target.labels:
             text = str(value)
             if text in COLUMNS or not safety.is_plain(text):
                 raise InputError(
@@ -47,10 +49,13 @@ def write(
 ) -> dict:
     """Write the files of a tested SerBrain; return the content of results.json.
 
-    source : {"corpus": its name, "manifest": the digest of its manifest}, and how many are left out
+    source : what the run knows: {"corpus": its name, "manifest": the digest of its manifest}, how
+        many are left out, and whether validation got one answer
     """
     from speechbrain_ser.results import (
         plots,  # late: a run that begins need not wait for matplotlib
+        reliability,
+        scatter,
     )
 
     hparams = brain.hparams
@@ -75,12 +80,20 @@ def write(
         "commit": commit(),
     }
     results |= facts
+    if shared := shared_speakers(parts, next(iter(hparams.targets))):
+        results["shared_speakers"] = shared
     rows = sorted(brain.predictions(), key=lambda row: row["id"])
+    if "confusion" in results and next(iter(hparams.targets)) == "emotion":
+        number = {label: position for position, label in enumerate(results["labels"])}
+        numbers = ([number[row[side]] for row in rows] for side in ("target", "prediction"))
+        entries = [parts["test"][row["id"]] for row in rows]
+        if found := groups.fairness(*numbers, entries, results["labels"]):
+            results["groups"] = found
     for row in rows:
         if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):
             raise InputError(
-                f"{row['id']}: the trained model gives NaN or infinite probabilities: train with a "
-                "smaller lr, or in fp32"
+                f"{row['id']}: the trained model gives NaN or infinite probabilities or numbers: "
+                "train with a smaller lr, or in fp32"
             )
     table = output.as_csv(list(rows[0]), (row.values() for row in rows))
     write_atomically(folder / "predictions.csv", table)
@@ -94,10 +107,22 @@ def write(
             folder / "confusion.png",
             f"{title}: WA {results['WA']:.1f}, UA {results['UA']:.1f}",
         )
+    if "ECE" in results:
+        reliability.of_run(results, rows, folder / "reliability.png", title)
+    if names := dimensions.names_of(results):
+        speakers = [parts["test"][row["id"]]["speaker"] for row in rows]
+        pairs = {name: answers.pairs(rows, name) for name in names}
+        scatter.numbers(pairs, speakers, folder / "scatter.png", title)
     if history := hparams.epochs.history:
         plots.training_curves(history, folder / "curves.png", title, best=brain.best_epoch)
     write_atomically(folder / "results.json", as_json(results))
     return results
+
+
+def shared_speakers(parts: Mapping[str, Mapping[str, dict]], target: str) -> dict[str, int]:
+    """splits.shared_speakers where they spoil the score of a target; {} if none of them trains."""
+    shared = splits.shared_speakers(parts)
+    return shared if shared["speakers"] and target != "speaker" else {}
 
 
 def peak_memory(device: str | torch.device) -> float:
@@ -144,9 +169,14 @@ def show(folder: Path) -> None:
         "UA_style",
         "WER",
         "EER",
+        *dimensions.shown(results),
+        "KL",
+        "F1_shares",
     ]
     columns = [column for column in columns if column in results]
-    cells = [f"{v:.2f}" if isinstance(v := results[c], float) else str(v) for c in columns]
+    cells = [
+        dimensions.told(c, v) if isinstance(v := results[c], float) else str(v) for c in columns
+    ]
     widths = [max(len(c), len(v)) for c, v in zip(columns, cells, strict=True)]
     for row in (columns, cells):
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
@@ -155,7 +185,11 @@ def show(folder: Path) -> None:
         kinds = {"without_knn": "no neighbours", "oracle": f"{chosen}, best on test"}
         for name, said in kinds.items():
             print(f"{said}: WA {results[f'WA_{name}']:.2f}, UA {results[f'UA_{name}']:.2f}")
+    for line in (*groups.told(results.get("groups", {})), *calibration.told(results)):
+        print(line)
     print(f"protocol: {results['protocol']}")
+    if "shared_speakers" in results:
+        print(f"speakers: {splits.shared_in_words(results['shared_speakers'])}")
     print(f"run:      {folder}")
     print(f"figures:  {', '.join(map(str, sorted(folder.glob('*.png'))))}")
     print(f"model:    {folder / 'best'}")

@@ -96,6 +96,7 @@ class Annotator:
                 line["error"] = str(result)
             else:
                 line |= {"label": result.label, "probs": result.probs, "seconds": result.end}
+                line |= {"values": result.values} if result.values else {}
             lines[position] = line
         text = "".join(f"{json.dumps(lines[i])}\n" for i in range(len(paths)))
         write_atomically(part(self.folder, shard), text)

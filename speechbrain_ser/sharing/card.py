@@ -9,10 +9,11 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data.corpora.known import CORPORA as known_corpora
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json, write_atomically
 from speechbrain_ser.models import saved, seen
-from speechbrain_ser.results import report
+from speechbrain_ser.results import calibration, dimensions, groups, report
 
 FILES = (
     saved.HYPERPARAMS,
@@ -42,9 +43,11 @@ CORPORA = {  # name: (title, the licence of its recordings, the paper to cite)
         "CC BY 4.0 of the annotations; the recordings are their owners'",
         "Nagrani, Chung and Zisserman 2017, VoxCeleb: a large-scale speaker identification dataset",
     ),
+    **{name: (own.title, own.licence, own.citation) for name, own in known_corpora.items()},
 }
 TRIAL = "**A trial on synthesised speech: it knows nothing of people's emotions.**"
-KINDS = {"WA": "accuracy", "UA": "recall", "F1": "f1"}  # our names: the Hub's
+# our names: the Hub's
+KINDS = {"WA": "accuracy", "UA": "recall", "F1": "f1", "CCC": "concordance_correlation"}
 PAPERS = {  # beginning of an experiment's name: the method's paper
     ("speaker", "emotion", "fusion"): "Park et al. 2023, Using Speaker-Specific Emotion "
     "Representations in Wav2vec 2.0-Based Modules for Speech Emotion Recognition",
@@ -134,7 +137,7 @@ def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
                 dataset_name=title,
                 metric_type=KINDS[metric],
                 metric_name=f"{metric}, {results['protocol']}, fold {results['fold']}",
-                metric_value=round(results[metric], 2),
+                metric_value=float(dimensions.told(metric, results[metric])),
             )
             for metric in metrics
         ],
@@ -150,12 +153,27 @@ def text(tree: Mapping, results: Mapping, known: seen.Seen, repo: str) -> str:
         encoders=sorted(saved.encoders_of(tree)),
         title=title,
         trial=TRIAL if mini else "",
-        metrics={metric: results[metric] for metric in metrics},
+        metrics={metric: dimensions.told(metric, results[metric]) for metric in metrics},
+        numbers=numbers_told(saved.ranges(tree), results),
+        fairness=groups.told(results.get("groups", {})),
+        trust=calibration.told(results),
         known=[(titled(one["corpus"]), *counted(one, "utterances")) for one in known],
         licence="" if mini else licence,
         citations=[line for line in (method_of(results["experiment"]), citation) if line],
     )
     return f"{card}\n"
+
+
+def numbers_told(ranges: Mapping[str, tuple[float, float]], results: Mapping) -> list[dict]:
+    """What the card says of each number that a model answers: name, range and scores."""
+    return [
+        {"name": name, "range": f"{low:g} to {high:g}"}
+        | {
+            metric: dimensions.told(metric, results[f"{metric}_{name}"])
+            for metric in dimensions.METRICS
+        }
+        for name, (low, high) in ranges.items()
+    ]
 
 
 def method_of(experiment: str) -> str:
@@ -185,6 +203,12 @@ def _told(known: seen.Seen, results: Mapping) -> str:
         sentences += [
             f"Of other recordings ({results['protocol']}) it recognised {results['UA']:.1f} % of "
             f"each emotion on average; guessing gets {100 / len(results['labels']):.1f} %."
+        ]
+    if names := dimensions.names_of(results):
+        told = ", ".join(f"{results[f'CCC_{name}']:.2f} for {name}" for name in names)
+        sentences += [
+            f"Of other recordings ({results['protocol']}) its numbers had a concordance of {told}; "
+            "1 is the best, a constant answer has 0."
         ]
     if results.get("transductive"):
         sentences += [

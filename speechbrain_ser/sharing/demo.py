@@ -30,7 +30,8 @@ from speechbrain_ser.models import saved
 from speechbrain_ser.output import printable
 from speechbrain_ser.results import plots
 from speechbrain_ser.sharing import card
-from speechbrain_ser.sharing.inference import Emotion, EmotionRecognizer, joined
+from speechbrain_ser.sharing.emotions import Emotion, joined
+from speechbrain_ser.sharing.inference import EmotionRecognizer
 
 LONG = 10.0  # seconds: longer recordings get a timeline
 MOST_BYTES = 100 * 2**20  # of an upload
@@ -132,14 +133,17 @@ def classify(
     """
     try:
         if check(path) <= longest:
-            return recognizer.classify_file(path).probs, []
-        hops = list(recognizer.each_hop(path, window, hop))
+            parts, hops = [recognizer.classify_file(path)], []
+        else:
+            parts = hops = list(recognizer.each_hop(path, window, hop))
     except InputError as error:
         named = str(error).replace(printable(str(path)), printable(Path(path).name))
         raise InputError(named) from None
-    heard = [(part.end - part.start, part.probs) for part in hops if part.label is not None]
+    heard = [(part.end - part.start, part.probs) for part in parts if part.label is not None]
     if not heard:
         raise InputError(f"{Path(path).name} is silent: there is nothing to classify")
+    if not hops:
+        return parts[0].probs, []
     mean = {
         label: sum(seconds * probs[label] for seconds, probs in heard) / sum(s for s, _ in heard)
         for label in recognizer.hparams.labels
@@ -183,6 +187,8 @@ def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
         except InputError as error:
             return [notice(str(error), "problem"), hidden, hidden, hidden]
         heading = "Probabilities, mean over the recording" if hops else "Probabilities"
+        if max(probs.values()) < model.unsure_below:
+            heading = f"Unsure, below {100 * model.unsure_below:.0f} %: {heading.lower()}"
         label = gr.update(value=probs, label=heading, visible=True)
         if not hops:
             return [hidden, label, hidden, hidden]
@@ -261,7 +267,7 @@ def rows(hops: list[Emotion]) -> list[list[str]]:
     """The table of the segments: start, end, emotion, probability."""
     rows = []
     for part in joined(hops):
-        share = f"{100 * part.probs[part.label]:.0f} %" if part.label else ""
+        share = f"{100 * max(part.probs.values()):.0f} %" if part.label else ""
         rows.append([_clock(part.start), _clock(part.end), part.label or "(silence)", share])
     return rows
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechbrain_ser.errors import InputError
@@ -14,39 +14,65 @@ UNSURE = "unsure"
 class Emotion:
     """One recording's result, or a segment's: the label, and a probability for each label.
 
-    start and end are in seconds. Of silence the label is None and there are no probabilities; where
-    the recognizer is told to be unsure the label is "unsure".
+    A model that answers numbers, such as valence, has a value for each of them; if it answers
+    nothing else, the label is None and there are no probabilities. start and end are in seconds.
+    Of silence the label is None and there are neither; where the model is less sure than its
+    threshold, or the recognizer's, the label is "unsure".
     """
 
     label: str | None
     probs: dict[str, float]
     start: float = 0.0
     end: float = 0.0
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def chosen_of(known: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """The numbers of some labels among those that a model knows, in the order given.
+
+    Raises InputError for a label that it does not know, one that is there twice, and fewer than
+    two: there would be nothing to tell apart.
+    """
+    labels = [labels] if isinstance(labels, str) else list(labels)
+    for label in labels:
+        if label not in known:
+            raise InputError(f"labels has {label!r}: this model knows {', '.join(known)}")
+    if len({*labels}) < max(2, len(labels)):
+        raise InputError(
+            f"labels is {', '.join(labels) or 'empty'}: give two or more of {', '.join(known)}, "
+            "each once"
+        )
+    return [known.index(label) for label in labels]
 
 
 def named(
-    probs: Sequence[float],
+    answer: Sequence[float],
     labels: Sequence[str],
     path: str | Path,
     start: float = 0.0,
     end: float = 0.0,
     unsure_below: float = 0.0,
+    numbers: Sequence[str] = (),
 ) -> Emotion:
     """The most probable label, or "unsure" where it is less probable than unsure_below.
 
+    answer : a probability for each label, then a value for each of the numbers
     path : of the recording, for the error
 
     Raises InputError for probabilities that are no numbers: the largest of them names nothing.
     """
-    if not all(map(math.isfinite, probs)):
+    if not all(map(math.isfinite, answer)):
         raise InputError(
             f"{path}: the model gives probabilities that are NaN or infinite: its weights are "
             "broken or do not suit this recording, so train or fetch it again"
         )
-    of_labels = dict(zip(labels, probs, strict=True))
+    of_labels = dict(zip(labels, answer[: len(labels)], strict=True))
+    values = dict(zip(numbers, answer[len(labels) :], strict=True))
+    if not of_labels:
+        return Emotion(None, {}, start, end, values)
     label = max(of_labels, key=of_labels.get)
     sure = of_labels[label] >= unsure_below
-    return Emotion(label if sure else UNSURE, of_labels, start, end)
+    return Emotion(label if sure else UNSURE, of_labels, start, end, values)
 
 
 def means(
@@ -71,17 +97,24 @@ def means(
 
 
 def joined(parts: Iterable[Emotion]) -> list[Emotion]:
-    """Parts of a recording, in order -> segments: neighbours with the same label are one."""
+    """Parts of a recording, in order -> segments: neighbours with the same label are one.
+
+    Parts without a label that have values, the answers of numbers alone, stay as they are.
+    """
     segments: list[Emotion] = []
     for part in parts:
-        if not segments or segments[-1].label != part.label:
+        last = segments[-1] if segments else None
+        if last is None or last.label != part.label or not part.label and _has_values(last, part):
             segments.append(part)
             continue
-        last = segments[-1]
         long, more = last.end - last.start, part.end - part.start
-        probs = {
-            label: (last.probs[label] * long + part.probs[label] * more) / (long + more)
-            for label in part.probs
-        }
-        segments[-1] = Emotion(part.label, probs, last.start, part.end)
+        probs, values = (
+            {name: (one[name] * long + other[name] * more) / (long + more) for name in other}
+            for one, other in ((last.probs, part.probs), (last.values, part.values))
+        )
+        segments[-1] = Emotion(part.label, probs, last.start, part.end, values)
     return segments
+
+
+def _has_values(*parts: Emotion) -> bool:
+    return any(part.values for part in parts)

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,20 +12,23 @@ from speechbrain.inference.interfaces import Pretrained
 from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_ser import parallel
-from speechbrain_ser.data import audio, waveforms
+from speechbrain_ser.data import audio
+from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError, or_error
 from speechbrain_ser.models import saved
+from speechbrain_ser.models.ensemble import Ensemble
+from speechbrain_ser.models.heads import ranges_of
 from speechbrain_ser.models.probe import Probe
 from speechbrain_ser.sharing import given, onnx
-from speechbrain_ser.sharing.emotions import Emotion, joined, means, named
+from speechbrain_ser.sharing.emotions import Emotion, chosen_of, named
 from speechbrain_ser.sharing.given import Recording, Samples
+from speechbrain_ser.sharing.long import LongRecordings
 
 logger = logging.getLogger(__name__)
-SHORTEST_HOP = 0.01  # seconds
 DEFAULT = Path(__file__).parent / "default"  # the model that the package holds; its card is there
 
 
-class EmotionRecognizer(Pretrained):
+class EmotionRecognizer(Pretrained, LongRecordings):
     """Load a run's best/ folder or a Hub repository, and classify recordings.
 
     >>> recognizer = EmotionRecognizer.from_hparams("results/fusion/fold1/1000/best")
@@ -35,6 +38,9 @@ class EmotionRecognizer(Pretrained):
     HPARAMS_NEEDED = ["labels", "reader"]
     MODULES_NEEDED = ["model"]
     unsure_below = 0.0
+    chosen: list[int] | None = None  # classes that may be answered; None: all
+    ranges: Mapping[str, tuple[float, float]] = {}  # number that it answers -> lowest, highest
+    members_read: Sequence[SpeechReader] = ()  # what the members of an ensemble read it with
 
     @classmethod
     def from_hparams(
@@ -42,19 +48,22 @@ class EmotionRecognizer(Pretrained):
         source: str | Path = DEFAULT,
         savedir: str | Path | None = None,
         run_opts: dict | None = None,
-        unsure_below: float = 0.0,
+        unsure_below: float | None = None,
+        labels: Sequence[str] | None = None,
     ) -> "EmotionRecognizer":
         """source: a best/ folder, hub id or .onnx file; run_opts: e.g. {"device": "cuda:0"}.
 
         source : none is the package's own model, see the card in DEFAULT
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
-        unsure_below : a label whose probability is lower is "unsure"
+        unsure_below : a label whose probability is lower is "unsure"; None: what was chosen on the
+            model's validation, if anything was, but not for some of its labels; 0: never
+        labels : of the model's, those that may be answered, as if it knew no others
 
         Raises InputError for a folder that is no model, is broken, would do more than classify, or
-        names no emotions (a speaker network), for a device that is not there, and for an
-        unsure_below that is no probability.
+        names no emotions (a speaker network), for a device that is not there, for an
+        unsure_below that is no probability, and for labels that are not the model's.
         """
-        if not 0 <= unsure_below <= 1:
+        if unsure_below is not None and not 0 <= unsure_below <= 1:
             raise InputError(f"unsure_below is {unsure_below}: give a probability, 0 to 1")
         if device := (run_opts or {}).get("device"):
             parallel.refuse_device(device)
@@ -72,8 +81,15 @@ class EmotionRecognizer(Pretrained):
                 "its results do not hold.",
                 source,
             )
+        own = parts.pop("unsure_below", None)
+        chosen = None if labels is None else chosen_of(parts["labels"], labels)
+        if chosen is not None:
+            parts["labels"], own = [parts["labels"][number] for number in chosen], None
         recognizer = cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
-        recognizer.unsure_below = unsure_below
+        recognizer.unsure_below = (own or 0.0) if unsure_below is None else unsure_below
+        recognizer.chosen, recognizer.ranges = chosen, ranges_of(parts["model"])
+        if isinstance(parts["model"], Ensemble):
+            recognizer.members_read = [one.reader for one in parts["model"].members.values()]
         return recognizer
 
     def enrol(self, recordings: Recording | Iterable[Recording]) -> None:
@@ -102,14 +118,14 @@ class EmotionRecognizer(Pretrained):
             int16 or int32 as in wav files
         rate : Hz, of samples
 
-        The answer is that of classify_file for the same audio. Raises InputError for a bad
-        recording.
+        The answer is that of classify_file for the same audio; its label is None where what the
+        model hears of it is silent. Raises InputError for a bad recording.
         """
         if rate is None:
             return self.classify_files([recording])[0]
         samples = given.channels(recording, rate)  # [channel, time]
-        speech = self.hparams.reader.prepare(samples, int(rate), name=given.NAMELESS)
-        (probs,) = self._probs([self._whole(speech, given.NAMELESS)])
+        speech = self.hparams.reader.hear(samples, int(rate), given.NAMELESS)
+        (probs,) = self._probs_or_none([self._heard(speech, given.NAMELESS)])
         return self._name(probs, given.NAMELESS, end=samples.shape[1] / rate)
 
     def classify_file(self, path: Recording) -> Emotion:
@@ -124,7 +140,9 @@ class EmotionRecognizer(Pretrained):
         paths : one alone is a list of one; what classify takes, but samples
         batch_size : None is 8 on CUDA and 1 on a CPU, which a batch makes hardly faster
 
-        A file's result does not depend on the others. Raises InputError for the first bad file.
+        A file's result does not depend on the others; of what is silent where the model hears it
+        (its window of a file that is longer) the label is None. Raises InputError for the first
+        bad file.
         """
         results = dict(self.each(paths, batch_size))
         for result in (results[i] for i in range(len(results))):
@@ -178,7 +196,7 @@ class EmotionRecognizer(Pretrained):
                 bad = {i: item for i, item in speech.items() if isinstance(item, InputError)}
                 yield from bad.items()
                 good = [i for i in batch if i not in bad]
-                rows = self._probs([speech[i] for i in good])
+                rows = self._probs_or_none([speech[i] for i in good])
                 for position, probs in zip(good, rows, strict=True):
                     end = seconds[position]
                     yield position, or_error(self._name, probs, files[position], end=end)
@@ -189,8 +207,19 @@ class EmotionRecognizer(Pretrained):
             raise InputError(f"batch_size is {batch_size}: at least 1 is needed")
         return batch_size or self.batch_size
 
-    def _read(self, path: str | Path) -> torch.Tensor:
-        return self._whole(self.hparams.reader(path), path)
+    def _read(self, path: str | Path) -> torch.Tensor | None:
+        return self._heard(self.hparams.reader.hear(path), path)
+
+    def _heard(self, speech: torch.Tensor | None, path: str | Path) -> torch.Tensor | None:
+        """The reader's speech [time], or None of silence, be it what one of several members hears.
+
+        Raises InputError for more of it than the model reads at once.
+        """
+        if speech is None:
+            return None
+        whole, rate, name = self._whole(speech, path), self.hparams.reader.sample_rate, str(path)
+        silent = any(reader.hear(whole, rate, name) is None for reader in self.members_read)
+        return None if silent else whole
 
     def _whole(self, speech: torch.Tensor, path: str | Path) -> torch.Tensor:
         """The reader's speech [time]; InputError for more of it than the model reads at once."""
@@ -209,72 +238,6 @@ class EmotionRecognizer(Pretrained):
         limits = (getattr(part, "most_samples", None) for part in self.mods.model.modules())
         return min((limit for limit in limits if limit), default=math.inf)
 
-    def classify_long(
-        self,
-        path: Recording,
-        window: float = 4.0,
-        hop: float = 1.0,
-        smooth: int = 3,
-        batch_size: int | None = None,
-    ) -> list[Emotion]:
-        """A recording of any length -> the segments of one emotion each, in order, without gaps.
-
-        Neighbours with the same label are joined, and their probabilities averaged; for the rest
-        see each_hop.
-        """
-        return joined(self.each_hop(path, window, hop, smooth, batch_size))
-
-    def each_hop(
-        self,
-        path: Recording,
-        window: float = 4.0,
-        hop: float = 1.0,
-        smooth: int = 3,
-        batch_size: int | None = None,
-    ) -> Iterator[Emotion]:
-        """The emotion of each `hop` seconds of a recording of any length, in order, without gaps.
-
-        Windows of `window` seconds start every `hop` seconds. Their probabilities are averaged
-        over `smooth` neighbours, and each hop of the recording gets those of the windows that hold
-        it. A silent stretch has the label None. Memory does not grow with the recording, but for
-        the result.
-
-        Raises InputError for a bad file, and for a hop longer than the window.
-        """
-        if not SHORTEST_HOP <= hop <= window < math.inf or smooth < 1:
-            raise InputError(
-                f"window {window}, hop {hop}, smooth {smooth}: give {SHORTEST_HOP} <= hop <= "
-                "window, smooth > 0"
-            )
-        batch_size = self._checked(batch_size)
-        with given.Spool() as spool:
-            file = spool.path(path)
-            seconds = audio.duration(file)
-            of_windows: list[list[float] | None] = []  # of each window
-            waiting: list[torch.Tensor | None] = []
-            for speech in self._windows(file, window, hop):
-                waiting.append(speech)
-                if len(waiting) == batch_size:
-                    of_windows += self._probs_or_none(waiting)
-                    waiting = []
-            of_windows += self._probs_or_none(waiting)
-            for start, end, probs in means(of_windows, seconds, window, hop, smooth):
-                yield (
-                    self._name(probs, file, start, end) if probs else Emotion(None, {}, start, end)
-                )
-
-    def _windows(
-        self, path: str | Path, window: float, hop: float
-    ) -> Iterator[torch.Tensor | None]:
-        """The prepared speech of each window, read one by one; None of silence."""
-        for start, samples, rate in audio.windows(path, window, hop):
-            speech = waveforms.mono(samples.T, str(path))
-            if waveforms.is_silent(speech) or len(speech) < waveforms.SHORTEST * rate:
-                yield None
-            else:
-                name = f"{path} at {start:.1f} s"
-                yield self.hparams.reader.prepare(speech, rate, name=name)
-
     def _probs_or_none(self, speech: list[torch.Tensor | None]) -> list[list[float] | None]:
         heard = iter(self._probs([item for item in speech if item is not None]))
         return [None if item is None else next(heard) for item in speech]
@@ -291,7 +254,8 @@ class EmotionRecognizer(Pretrained):
         rows = []
         with given.Spool() as spool:
             for recording in given.listed(paths):
-                speech = self._read(spool.path(recording)).unsqueeze(0)  # [1, time]
+                path = spool.path(recording)
+                speech = self._whole(self.hparams.reader(path), path).unsqueeze(0)  # [1, time]
                 rows.append(model.embed(speech.to(self.device), alone).cpu())
         if not rows:  # as wide as that of any speech
             noise = torch.rand(1, self.hparams.reader.sample_rate, device=self.device)
@@ -312,13 +276,26 @@ class EmotionRecognizer(Pretrained):
     ) -> torch.Tensor:
         """speech [batch, time] from the reader, lens [batch] in (0, 1] -> probs [batch, class].
 
+        Behind them stand the numbers that the model answers, see `ranges`.
+
         lens : None where no row is padded
         """
         lens = torch.ones(len(speech)) if lens is None else lens
         logits = self.mods.model(speech.to(self.device), lens.to(self.device))
-        return self.mods.model.head.probs(logits).cpu()
+        head = self.mods.model.head
+        values = [head.values(logits)] if self.ranges else []
+        if self.chosen is None:
+            return torch.cat([head.probs(logits), *values], dim=1).cpu()
+        # in double precision: the others may have left them next to nothing
+        probs = head.probs(logits.double())[:, self.chosen].clamp(min=1e-300)
+        probs = (probs / probs.sum(dim=1, keepdim=True)).float()
+        return torch.cat([probs, *values], dim=1).cpu()
 
     def _name(
-        self, probs: list[float], path: str | Path, start: float = 0.0, end: float = 0.0
+        self, probs: list[float] | None, path: str | Path, start: float = 0.0, end: float = 0.0
     ) -> Emotion:
-        return named(probs, self.hparams.labels, path, start, end, self.unsure_below)
+        """The emotion of probabilities, of none (silence) one without a label."""
+        if not probs:
+            return Emotion(None, {}, start, end)
+        labels, numbers = self.hparams.labels, list(self.ranges)
+        return named(probs, labels, path, start, end, self.unsure_below, numbers)

@@ -120,12 +120,13 @@ def find(path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> dict:
-    """labels, reader and model of an exported file; InputError if it is none."""
+    """labels, reader, model, perhaps unsure_below of an exported file; InputError if it is none."""
     model = OnnxNetwork(path)
     tree = safety.read(model.description, Path(path))
     if "labels" not in tree or "reader" not in tree:
         raise InputError(f"{path} tells no labels or reader: export the model again")
-    return safety.build({"labels": tree["labels"], "reader": tree["reader"]}) | {"model": model}
+    kept = {key: tree[key] for key in ("labels", "reader", "unsure_below") if key in tree}
+    return safety.build(kept) | {"model": model}
 
 
 def check_graph(path: Path) -> None:

@@ -1,5 +1,6 @@
 """What every recipe's Brain shares: evaluation records, stopping, choosing and keeping the best."""
 
+import functools
 import logging
 import math
 import time
@@ -15,24 +16,32 @@ from speechbrain.utils.checkpoints import torch_recovery
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
 from speechbrain_ser.data import augment, seeds
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.data.datasets import make_dataset, replace_speech
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.results import metrics
+from speechbrain_ser.results import answers, metrics
 from speechbrain_ser.training import cache, loggers
 from speechbrain_ser.training.checkpoints import importance, naming
 from speechbrain_ser.training.loop import Loop
 from speechbrain_ser.training.schedules import Progress
 
 logger = logging.getLogger(__name__)
+LOGGED = ("WA", "UA", "WER", "CCC", "KL")  # beginnings of the scores that an epoch tells
+LOW = ("loss", "WER", "KL", "MSE")  # and of what is best where it is low
 
 
 class SerBrain(Loop):
     """A Brain that classifies utterances: a recipe's subclass states its paper's `loss`.
 
     `modules.model` has `encode`, `pool` and `head`, see UtteranceNetwork; hparams are the
-    recipe's yaml.
+    recipe's yaml. `learns` names the kinds of targets that a loss knows, see data.targets.
     """
+
+    learns = ("classes",)
+    most_answered: dict | None = None  # of the tested epoch's validation, see metrics
+    of_validation: Callable | None = None  # tells what is kept of an epoch's, see trust
+    validated: Mapping = {}  # what it told of the tested epoch's
 
     def loss(self, outputs: SimpleNamespace, batch) -> torch.Tensor:
         """The paper's loss: what compute_forward gave, and the batch -> a scalar."""
@@ -71,14 +80,31 @@ class SerBrain(Loop):
             loss = (1 - weight) * loss + weight * contrastive  # Wang 2023, eq. 2
         return loss * self.shares.weight(self.step) if parallel.size() > 1 else loss
 
+    @functools.cached_property
+    def targets(self) -> dict[str, kinds.Target]:
+        """field of the manifest -> what is learned of it, the main target first."""
+        return kinds.of(self.hparams.targets)
+
     def targets_of(self, batch) -> torch.Tensor:
-        """batch -> the numbers of the main target, [batch]."""
-        return getattr(batch, f"{next(iter(self.hparams.targets))}_id")
+        """batch -> the class numbers of the main target, [batch]. InputError if it is a number."""
+        field, target = next(iter(self.targets.items()))
+        if not target.labels:
+            raise InputError(f"{field} is a number, which has no classes that could be compared")
+        return getattr(batch, f"{field}_id")
+
+    def wanted(self, batch, field: str | None = None) -> torch.Tensor:
+        """batch -> what a loss compares with, see data.targets: [batch], or shares [batch, class].
+
+        field : of the target; None: of the main one
+        """
+        target = self.targets[field] if field else next(iter(self.targets.values()))
+        return target.of_batch(batch).to(self.device)
 
     def record(self, outputs, batch) -> None:
         """Keep a batch's logits and targets for on_stage_end to score."""
         self.records["id"].extend(batch.id)
-        self.records["target"].extend(self.targets_of(batch).tolist())
+        for name, rows in answers.wanted(self.targets, batch).items():
+            self.records[name].extend(rows)
         self.records["logits"].append(outputs.logits.detach().float().cpu())
 
     @staticmethod
@@ -111,7 +137,7 @@ class SerBrain(Loop):
     @property
     def labels(self) -> list[str]:
         """What the model names: the values of the main target."""
-        return list(next(iter(self.hparams.targets.values())))
+        return list(next(iter(self.targets.values())).labels)
 
     def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
         """part -> the items of its utterances, see datasets.make_dataset.
@@ -151,7 +177,7 @@ class SerBrain(Loop):
 
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
-        self.records = {"id": [], "target": [], "logits": []}
+        self.records = {"id": [], "target": [], "shares": [], "numbers": [], "logits": []}
         self.stage_began = time.monotonic()
         if stage == sb.Stage.TRAIN:
             # an epoch's randomness depends on its number alone, so that a resumed run repeats it
@@ -201,10 +227,9 @@ class SerBrain(Loop):
             self.keep(epoch)
 
     def score(self) -> dict:
-        """The scores of what was recorded; WA..., UA... and WER... are logged."""
+        """The scores of what was recorded; those of LOGGED are logged."""
         self.logits = torch.cat(self.records["logits"])  # [utterance, class]
-        predictions = self.logits.argmax(dim=1).tolist()
-        return metrics.score(self.records["target"], predictions, self.labels)
+        return answers.score(self.targets, self.records, self.logits, self.modules.model.head)
 
     def keep(self, epoch: int) -> None:
         """Log the epoch and checkpoint it; the best and the latest checkpoints are kept."""
@@ -214,7 +239,7 @@ class SerBrain(Loop):
             "train_loss": self.train_loss,
             "valid_loss": self.stage_loss,
         }
-        watched = (name for name in self.scores if name.startswith(("WA", "UA", "WER")))
+        watched = (name for name in self.scores if name.startswith(LOGGED))
         row |= {f"valid_{name}": self.scores[name] for name in watched} | self.epoch_facts()
         history = self.hparams.epochs.history
         history.append(row)
@@ -227,8 +252,11 @@ class SerBrain(Loop):
             self.hparams.logger.epoch(row)
         score = self.selection_score()
         self.hparams.epochs.scores.append(score)
+        most = metrics.most_answered(self.scores) if "confusion" in self.scores else None
+        validated = self.of_validation() if self.of_validation else {}
+        facts = {"most_answered": most, "validated": validated}
         self.checkpointer.save_and_keep_only(
-            meta={"epoch": epoch, "score": score},
+            meta={"epoch": epoch, "score": score, **facts},
             importance_keys=[importance],
             verbosity=logging.DEBUG,
         )
@@ -238,7 +266,7 @@ class SerBrain(Loop):
         return {}
 
     def selection_score(self) -> float:
-        """Higher is better: the validation's WA, UA, ..., minus its loss or WER, by `select_by`.
+        """Higher is better: the validation's WA, CCC, ..., minus its loss, WER, by `select_by`.
 
         "last" prefers the latest epoch. Raises InputError for what is not measured.
         """
@@ -251,25 +279,18 @@ class SerBrain(Loop):
             raise InputError(
                 f"select_by is {select_by!r}, which is not measured: use one of {names}"
             )
-        score = -known[select_by] if select_by in ("loss", "WER") else known[select_by]
+        score = -known[select_by] if select_by.startswith(LOW) else known[select_by]
         return -math.inf if math.isnan(score) else score
 
     def predictions(self) -> list[dict]:
         """A row per evaluated utterance: id, target, prediction and a probability per label."""
-        labels = self.labels
-        probs = self.modules.model.head.probs(self.logits).tolist()
-        return [
-            {"id": utt_id, "target": labels[target], "prediction": labels[row.index(max(row))]}
-            | dict(zip(labels, row, strict=True))
-            for utt_id, target, row in zip(
-                self.records["id"], self.records["target"], probs, strict=True
-            )
-        ]
+        return answers.rows(self.targets, self.records, self.logits, self.modules.model.head)
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         best = self.checkpointer.find_checkpoint(importance_key=importance)
         if best is None:
             raise InputError(f"{self.hparams.output_folder} has no checkpoint to test: train first")
+        self.most_answered = best.meta.get("most_answered")
         self.best_epoch, chosen = best.meta["epoch"], self.hparams.epochs.best_epoch
         if self.best_epoch != (chosen or self.best_epoch):
             raise InputError(
@@ -279,6 +300,9 @@ class SerBrain(Loop):
             )
         with naming(best.path):
             torch_recovery(self.modules.model, best.paramfiles["model"], end_of_epoch=True)
+        self.validated = best.meta.get("validated") or {}
+        if "temperature" in self.validated:
+            self.modules.model.head.temperature = self.validated["temperature"]
 
 
 def check_reader(reader, network: torch.nn.Module, parts: Mapping[str, Mapping]) -> None:

@@ -15,17 +15,19 @@ import speechbrain as sb
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
 from speechbrain_ser.data import datasets, manifests, splits
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models import saved
 from speechbrain_ser.results import report
-from speechbrain_ser.training import command_line, phases, schedules, source
+from speechbrain_ser.training import command_line, imbalance, phases, schedules, source, trust
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop
 
 logger = logging.getLogger("speechbrain_ser")
 # settings that change no number: a run may go on with others. What is in data_folder is compared.
 FREE = ("workers", "logger", "export_encoder", "data_folder")
+AUDIO_FOLDERS = ("audio_folder", "audio")  # of a corpus, which may move
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -78,9 +80,10 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         source.refuse_other_corpus(folder, state, manifest)
         state |= {"left_out": len(left_out)} if left_out else {}
     refuse_choices_on_test(settings, parts)
-    targets = with_classes(settings["targets"], parts["train"])
+    targets = kinds.settled(settings["targets"], settings["corpus"]["labels"], parts["train"])
     report.refuse_labels(targets)
-    hp.override(tree, {"targets": targets})
+    refuse_unknown_targets(brain_class, script, targets)
+    tree["targets"].update(targets)
     hp.override(tree, brain_class.corpus_settings(settings, parts))
     settings = hp.resolve(tree, path)
 
@@ -124,6 +127,8 @@ def fit_and_test(
     logger.info(
         "%s, fold %s\n%s", state["corpus"], settings["fold"], splits.describe(parts, main_target)
     )
+    if shared := report.shared_speakers(parts, main_target):
+        logger.warning("%s", splits.shared_in_words(shared))
     sb.utils.seed_everything(settings["seed"], verbose=False)
     hparams = hp.build(phases.without(settings))
     known = phases.start(brain_class.phase_networks(hparams), settings["phases"], state, parts)
@@ -131,6 +136,7 @@ def fit_and_test(
     modules = dict(hparams["modules"])
     if hparams["contrastive"] is not None and hparams["contrastive_weight"]:
         modules["contrastive"] = hparams["contrastive"]
+    imbalance.count_classes(modules, hparams["targets"], parts["train"])
     trained = {name: module for name, module in modules.items() if list(module.parameters())}
     brain = brain_class(
         modules=modules,
@@ -140,6 +146,7 @@ def fit_and_test(
         checkpointer=AtomicCheckpointer(folder / "save", {**trained, "epochs": hparams["epochs"]}),
     )
     brain.parts, brain.settings = parts, hp.plain(settings)
+    trust.begin(brain, settings)
     batches = hp.call(
         "batches",
         hparams["batches"],
@@ -167,7 +174,8 @@ def fit_and_test(
     brain.evaluate(loaders["test"])
     if not parallel.is_first():
         return
-    results = report.write(folder, brain, state, parts)
+    facts = {**state, **imbalance.collapsed(brain, settings), **trust.facts(brain)}
+    results = report.write(folder, brain, facts, parts)
     if hparams["logger"] is not None and hparams["epochs"].history:
         hparams["logger"].end(results, sorted(folder.glob("*.png")))
     model, settings = brain.modules.model, brain.exported(settings)
@@ -191,9 +199,8 @@ def refuse_alone_only(settings: Mapping) -> None:
 
 def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
     """Raise InputError if an honest run would choose its epoch or rate on the test part."""
-    watched = schedules.watches_validation(hp.build({"schedule": settings["schedule"]})["schedule"])
-    chosen = settings["select_by"] != "last" or settings["patience"] or watched
-    if parts["valid"] is parts["test"] and chosen and settings["protocol"] != "replication":
+    unseen = parts["valid"] is not parts["test"]
+    if not unseen and settings["protocol"] != "replication" and chooses_on_validation(settings):
         raise InputError(
             "this split has no validation, and the epoch may not be chosen on the test part: set "
             "select_by to last, patience to 0 and schedule to another than plateau, or label the "
@@ -201,12 +208,21 @@ def refuse_choices_on_test(settings: Mapping, parts: Mapping) -> None:
         )
 
 
-def with_classes(targets: Mapping, train: Mapping[str, dict]) -> dict:
-    """Targets with an empty list of values get those of the training part, sorted."""
-    return {
-        field: list(values) or sorted({entry[field] for entry in train.values()})
-        for field, values in targets.items()
-    }
+def chooses_on_validation(settings: Mapping) -> bool:
+    """Whether validation decides which epoch is taken, when training ends, or a learning rate."""
+    schedule = hp.build({"schedule": settings["schedule"]})["schedule"]
+    by_score = settings["select_by"] != "last" or bool(settings["patience"])
+    return by_score or schedules.watches_validation(schedule)
+
+
+def refuse_unknown_targets(brain_class: type[SerBrain], script: Path, targets: Mapping) -> None:
+    """Raise InputError for a kind of target that the script's loss does not know."""
+    for field, target in kinds.of(targets).items():
+        if target.kind not in brain_class.learns:
+            raise InputError(
+                f"{script.name} learns {' and '.join(brain_class.learns)}, and targets.{field} is "
+                f"of {target.kind}: recipes/RAVDESS/train_dimensions.py learns all kinds of targets"
+            )
 
 
 def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
@@ -246,15 +262,17 @@ def read_settings(path: Path) -> dict:
 
 
 def placeless(settings: Mapping) -> dict:
-    """Plain settings without what changes no number: where the results lie, and what is FREE."""
+    """Plain settings without what changes no number: where results and audio lie, what is FREE."""
     results = str(settings.get("results", ""))
 
     def moved(node):
         if isinstance(node, dict):
-            return {key: moved(value) for key, value in node.items()}
+            return {key: moved(value) for key, value in node.items() if key not in AUDIO_FOLDERS}
         if isinstance(node, list):
             return [moved(value) for value in node]
         inside = isinstance(node, str) and (node == results or node.startswith(f"{results}/"))
         return f"<results>{node[len(results) :]}" if inside else node
 
-    return {key: moved(value) for key, value in settings.items() if key not in FREE}
+    # null is as if it were not there: a run of an earlier version lacks what this one can do
+    kept = {k: v for k, v in settings.items() if k not in FREE and v is not None}
+    return {key: moved(value) for key, value in kept.items()}

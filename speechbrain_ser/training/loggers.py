@@ -23,6 +23,7 @@ from speechbrain_ser.errors import InputError
 logging.getLogger("speechbrain.utils.train_logger").addFilter(lambda r: "torchvision" not in r.msg)
 from speechbrain.utils import train_logger  # noqa: E402
 
+SCORES = ("WA", "UA", "F1", "WER", "CCC", "KL")  # beginnings of those that a run's end tells
 Rows = Sequence[Mapping[str, float]]  # of the epochs: epoch, lr, train_loss, valid_loss, ...
 
 
@@ -122,7 +123,7 @@ class WeightsAndBiases:
 
 
 def _scores(results: Mapping) -> dict[str, float]:
-    return {k: v for k, v in results.items() if k.startswith(("WA", "UA", "F1", "WER"))}
+    return {k: v for k, v in results.items() if k.startswith(SCORES)}
 
 
 def _installed(module: str):

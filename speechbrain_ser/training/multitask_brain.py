@@ -15,7 +15,8 @@ from torch import nn
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
-from speechbrain_ser.data.datasets import UNKNOWN, make_dataset
+from speechbrain_ser.data.datasets import make_dataset
+from speechbrain_ser.data.targets import UNKNOWN
 from speechbrain_ser.data.text import BLANK
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import metrics

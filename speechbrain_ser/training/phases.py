@@ -18,6 +18,7 @@ from torch import nn
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
 from speechbrain_ser.data import manifests, splits
+from speechbrain_ser.data.targets import labels_of
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 
@@ -60,7 +61,7 @@ def descriptions(settings: Mapping, overrides: Mapping, passed: Mapping, script:
 
 def check_labels(settings: Mapping, descriptions: Mapping[str, Mapping]) -> None:
     """Raise InputError unless every phase's model names the emotions of this run, in its order."""
-    wanted = list(settings["targets"]["emotion"])
+    wanted = labels_of(settings["targets"]["emotion"])
     for name, description in descriptions.items():
         if wanted and list(description["labels"]) != wanted:
             raise InputError(

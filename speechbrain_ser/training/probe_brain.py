@@ -16,8 +16,10 @@ logger = logging.getLogger(__name__)
 class ProbeBrain(SerBrain):
     """Cross-entropy on features from a store, normalised per group; gradients clipped by value."""
 
+    learns = ("classes", "shares")
+
     def loss(self, outputs, batch):
-        return self.modules.criterion(outputs.logits, batch.emotion_id)
+        return self.modules.criterion(outputs.logits, self.wanted(batch))
 
     def encoded(self, batch):
         """The batch's stored features of every branch, and the statistics of their groups."""
@@ -60,8 +62,8 @@ class ProbeBrain(SerBrain):
                 read = functools.partial(store.read, first=branch.longest)
                 dataset.add_dynamic_item(read, takes="wav", provides=key)
             dataset.add_dynamic_item(number_of[part].get, takes="id", provides="group")
-            targets = [f"{field}_id" for field in self.hparams.targets]
-            dataset.set_output_keys(["id", "group", *keys, *targets])
+            kept = [key for key in dataset.pipeline.output_mapping if key != "speech"]
+            dataset.set_output_keys([*kept, "group", *keys])
         return datasets
 
     def normalise(self, parts) -> dict[str, dict[str, int]]:

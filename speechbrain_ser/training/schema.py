@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError
 
 MANY = 1_000_000_000
@@ -34,6 +35,7 @@ REAL = {  # numbers
     **dict.fromkeys(("scale", "temperature", "inverse_penalty"), (TINY, 1e6)),
     **dict.fromkeys(("clip_value", "max_grad_norm"), (TINY, math.inf)),
     "mixing": (0, 1e6),
+    "unsure_error": (0, 1 - TINY),
     "margin": (0, math.pi),
     "min_seconds": (0, 3_600),
     "max_seconds": (0.025, 1e6),
@@ -47,9 +49,11 @@ CHOICES = {
     "eval_precision": ("fp32", "bf16", "fp16"),
     "padding": ("exact", "as_published", "thirty_seconds"),
     "ctc_reduction": ("mean", "sum"),
+    "valid_by": ("utterance", "speaker"),
 }
-NULL = ("max_seconds", "expected", "expected_speakers", "time_mask", "layerdrop")
-MEASURES = re.compile(r"(WA|UA|F1)(_[a-z]+)?|WER|loss|last")  # by which an epoch is chosen
+NULL = ("max_seconds", "expected", "expected_speakers", "time_mask", "layerdrop", "unsure_error")
+# by which an epoch is chosen
+MEASURES = re.compile(r"(WA|UA|F1|CCC|MSE|pearson)(_[\w.+-]+)?|WER|KL|loss|last")
 OBJECTS = ("augment", "contrastive", "logger")  # a class, or null
 OF_THE_RUN = ("emotion", "speaker", "pretrained", "trained")  # put there by an earlier phase
 MIXED = ("frozen", "encoder", "layers", "corpus", "split", "network", "source")
@@ -81,6 +85,12 @@ def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
             and not (isinstance(value, Mapping) and "tag" in value)
         ):
             raise InputError(f"{name} is {value!r}: a class is needed, '!new:module.Class {{}}'")
+        if isinstance(value, Mapping) and key == "labels":
+            kinds.labels_of(value)  # a target that has more to it than its labels
+            continue
+        if isinstance(value, Mapping) and where == "targets.":
+            kinds.of({key: value})  # what it may be is known there
+            continue
         if isinstance(value, Mapping):
             scalars = (*WHOLE, *REAL, *CHOICES, "select_by", "data_folder")
             is_scalar = key in scalars and not isinstance(default, Mapping)
@@ -152,7 +162,7 @@ def _is_number(value: Any, kind: type) -> bool:
 def _wanted(key: str, default: Any) -> str:
     """What a setting may be, in words."""
     if key == "select_by":
-        return "use WA, UA, F1, WER, loss or last, or WA_gender and the like"
+        return "use WA, UA, F1, CCC, KL, WER, loss or last, or WA_gender and the like"
     if key in CHOICES:
         return f"use {' or '.join(str(choice).replace('None', 'null') for choice in CHOICES[key])}"
     for table, kind in ((WHOLE, "whole number"), (REAL, "number")):
