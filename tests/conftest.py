@@ -13,7 +13,7 @@ from benchmarks.common import TINY
 
 from speechbrain_ser import __main__
 from speechbrain_ser.campaign import plan
-from speechbrain_ser.results import plots
+from speechbrain_ser.results import plots, reliability
 from speechbrain_ser.training import experiment, source
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +21,17 @@ RECIPES = ROOT / "recipes"
 SMALL = {"encoder": str(TINY), "dim": "16", "width": "16", "updates_per_epoch": "2"}
 PHASES = ("emotion", "fusion", "asr_gender", "two_stage", "supcon", "knn")
 YAMLS = sorted(RECIPES.glob("*/hparams/*.yaml"))
+# the files that take longest start first, so that no process has one left when the others are done
+LONGEST = (
+    "results",
+    "experiment",
+    "families",
+    "campaign",
+    "parallel",
+    "spawn",
+    "probe",
+    "multitask",
+)
 
 
 def script_of(yaml: Path) -> Path:
@@ -36,7 +47,7 @@ def tiny(yaml: Path, results: Path, *overrides: str) -> list[str]:
         if re.search(f"^{key}:", yaml.read_text(), flags=re.MULTILINE):
             words += [f"--{key}", value]
     if "FeatureStore" in yaml.read_text():
-        words += ["--store", f"{{folder: {results}/features}}"]
+        words += ["--store", f"{{folder: {os.environ['SER_TEST_FEATURES']}}}"]
     return [*words, *overrides]
 
 
@@ -60,7 +71,7 @@ def script_module(script: Path):
 
 
 def run(yaml: Path, arguments: list[str], whole: bool = False) -> None:
-    """Run a recipe in this process, as its script would, on a third of its corpus or all."""
+    """Run a recipe in this process, as its script would, on a sixth of its corpus or all."""
     script, prepare = script_of(yaml), source.prepare
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -75,22 +86,45 @@ def no_figures():
     with pytest.MonkeyPatch.context() as patch:
         for figure in ("confusion_matrix", "training_curves"):
             patch.setattr(plots, figure, lambda *_, **__: None)
+        patch.setattr(reliability, "of_run", lambda *_: None)
         yield
 
 
 def thinned(manifest: dict[str, dict]) -> dict[str, dict]:
-    """The first third of what each speaker says in each emotion, style and part, rounded up."""
+    """The first sixth of what each speaker says in each emotion, style and part, rounded up."""
     fields = ("speaker", "emotion", "style", "split")
     groups: dict[tuple, list[str]] = {}
     for utt_id, entry in manifest.items():
         groups.setdefault(tuple(entry.get(field) for field in fields), []).append(utt_id)
-    kept = {utt_id for ids in groups.values() for utt_id in ids[: -(-len(ids) // 3)]}
+    kept = {utt_id for ids in groups.values() for utt_id in ids[: -(-len(ids) // 6)]}
     return {utt_id: entry for utt_id, entry in manifest.items() if utt_id in kept}
 
 
 def ser(*words) -> int:
     """The exit status of a command, called in this process."""
     return __main__.main([str(word) for word in words])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of this session of tests, the same in all of its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stored_features(tmp_path_factory):
+    """What tiny runs store of the mini corpora (eGeMAPS above all) is computed once a session.
+
+    A store's folder is named by all that decides the features, and one process at a time writes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SER_TEST_FEATURES", str(shared_folder(tmp_path_factory) / "features"))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +134,7 @@ def runs(tmp_path_factory) -> Path:
     Of several test processes one makes them, and the others get copies that name their own folder.
     """
     results = tmp_path_factory.mktemp("results")
-    first = tmp_path_factory.getbasetemp().parent / "runs.txt"
+    first = shared_folder(tmp_path_factory) / "runs.txt"
     if "PYTEST_XDIST_WORKER" not in os.environ:
         make_runs(results)
         return results
@@ -130,5 +164,5 @@ def make_runs(results: Path) -> None:
 def without_corpora(monkeypatch):
     """No corpus is named by the environment."""
     for variable in list(os.environ):
-        if re.fullmatch("SER_(IEMOCAP|NEMO|RAVDESS|VOXCELEB1|TABLE)", variable):
+        if re.fullmatch("SER_(IEMOCAP|NEMO|RAVDESS|VOXCELEB1|TABLE|EMOBOX)", variable):
             monkeypatch.delenv(variable)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RECIPES, ROOT, TINY
+from conftest import RECIPES, ROOT, TINY, run
 from torch import nn
 
 from speechbrain_ser import parallel
@@ -27,14 +27,11 @@ WORDS += ["--encoder", str(TINY), "--dim", "16", "--dropout", "0", "--time_mask"
 WORDS += ["--network", STILL, "--tasks", "[emotion, gender, asr]"]
 
 
-def start(results: Path, processes: int, *words: str) -> subprocess.Popen:
-    """A run on this many processes, with one thread each."""
-    before = [sys.executable]
-    if processes > 1:
-        before += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
-        before += [str(processes)]
+def start(results: Path) -> subprocess.Popen:
+    """A run on two processes, with one thread each."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return subprocess.Popen(
-        [*before, *WORDS, "--results", str(results), *words],
+        [*torchrun, "--nproc_per_node", "2", *WORDS, "--results", str(results)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -58,8 +55,9 @@ def history_of(folder: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory) -> Path:
+    """The run of one process: this one."""
     results = tmp_path_factory.mktemp("one")
-    finished(start(results, 1))
+    run(RECIPES / "IEMOCAP" / WORDS[1], [*WORDS[1:], "--results", str(results)], whole=True)
     return results / "multitask/fold1/1000"
 
 
@@ -86,7 +84,7 @@ def test_two_processes_do_what_one_does_and_a_killed_worker_leaves_a_run_that_go
 ):
     """Batches of 33, the last of 30: shares of unequal size; both epochs, and the test."""
     folder = tmp_path / "multitask/fold1/1000"
-    process = start(tmp_path, 2)
+    process = start(tmp_path)
     deadline = time.monotonic() + 120
     while not list(folder.glob("save/CKPT*")):
         assert time.monotonic() < deadline and process.poll() is None
@@ -98,7 +96,7 @@ def test_two_processes_do_what_one_does_and_a_killed_worker_leaves_a_run_that_go
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert not (folder / "results.json").exists()
-    said = finished(start(tmp_path, 2))
+    said = finished(start(tmp_path))
     assert said.count("mini-iemocap, fold 1\n") == 1  # the first process speaks for both
     assert_same(one, folder)
 

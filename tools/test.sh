@@ -7,4 +7,5 @@ ruff format --check .
 ruff check .
 yamllint --strict .
 # two tests at a time with one thread each are faster than one with two
-OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile "$@"
+# files in the order of tests/conftest.py, the longest first
+OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
