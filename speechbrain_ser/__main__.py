@@ -27,9 +27,13 @@ WITH_A_MODEL = {
     "plot embeddings": "t-SNE of what a model makes of recordings",
 }
 IN_A_CLONE = {
+    "train": "a model of your own recordings, and its scores with unheard speakers",
     "run": "one run: a row of a paper's table, or a recipe",
     "cross-validate": "all folds and seeds of a row or a recipe, earlier phases first",
     "reproduce": "a paper's table, or all of them",
+    "cross-corpus": "trained on some corpora, tested on others, also under noise and codecs",
+    "corpora list": "the corpora that are known by name: size, language, licence, what to type",
+    "corpora check": "what the folds of a corpus share between training and test",
     "summarize": "tables of the READMEs from results; two rows compared",
     "plot gains": "what rows of a table gain over another row",
 }

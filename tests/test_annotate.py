@@ -49,6 +49,15 @@ def test_every_file_has_its_line(best, collection, tmp_path, capsys):
         assert line["seconds"] == emotion.end
 
 
+def test_a_silent_file_has_a_line_without_a_label(best, tmp_path):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/silent.wav", np.zeros(16_000), 16_000)
+    assert ser("annotate", best, tmp_path / "in", "--out", tmp_path / "parts") == 0
+    (line,) = lines(tmp_path / "parts")
+    assert line["label"] is None and line["probs"] == {} and line["seconds"] == 1
+    assert "error" not in line
+
+
 def test_it_goes_on_where_it_was_stopped(best, collection, tmp_path, capsys):
     out = tmp_path / "parts"
     words = [str(best), str(collection), "--out", str(out), "--shard_size", "2"]

@@ -127,8 +127,7 @@ def test_a_recognizer_calls_the_same_recordings_silent(tmp_path, caplog):
     path = write(tmp_path / "dither.wav", dither(6))
     (segment,) = recognizer.classify_long(path)
     assert segment.label is None
-    with pytest.raises(InputError, match="dither.wav is silent"):
-        recognizer.classify_file(path)
+    assert recognizer.classify_file(path).label is None
     path = write(tmp_path / "opposite.wav", 3 * voice(6), -3 * voice(6))
     assert [segment.label for segment in recognizer.classify_long(path)] == ["loud"]
     assert len(warnings(caplog, path)) == 1

@@ -69,7 +69,7 @@ def release(tmp_path):
             utt_id = pattern.format(session)
             dialog = utt_id.rsplit("_", 1)[0]
             lines = dialogs.setdefault(dialog, ["% [START_TIME - END_TIME] TURN_NAME EMOTION\n"])
-            lines.append(f"\n[6.2901 - 8.2357]\t{utt_id}\t{code}\t[2.5000, 2.5000, 2.5000]\n")
+            lines.append(f"\n[6.2901 - 8.2357]\t{utt_id}\t{code}\t[2.5000, 3.5000, 1.6667]\n")
             lines += [f"C-E{n}:\t{opinion}\t(a (b))\n" for n, opinion in enumerate(raters, 2)]
             lines.append(f"C-{utt_id[5]}1:\tDisgust;\t()\nA-E3:\tval 3; act 2; dom  2;\t()\n")
             wav(root / f"Session{session}/sentences/wav/{dialog}/{utt_id}.wav", 0.25)
@@ -104,6 +104,9 @@ def test_iemocap_four_classes(release):
         "raw_emotion": "excited",
         "dialog_side": "Ses03F",
         "aligned": "",  # the release has no alignments
+        "valence": "2.5000",
+        "arousal": "3.5000",
+        "dominance": "1.6667",
     }
     assert manifest["Ses03F_impro01_F000"]["words"] == "WELL KNOWN CAFES DON'T YOU"
     assert manifest["Ses03F_script01_1_F001"]["style"] == "script"

@@ -102,7 +102,7 @@ def test_a_long_recording_has_the_mean_over_time_and_a_table(recognizer, files):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("silent", "is silent"),
+        ("silent", "is silent: there is nothing to classify"),
         ("long silence", "is silent: there is nothing to classify"),
         ("empty", "holds no audio"),
         ("nan", "holds NaN"),

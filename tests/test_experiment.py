@@ -107,23 +107,49 @@ def test_best_gives_the_same_probabilities_as_the_run(experiment, runs, tmp_path
     assert alone.probs == pytest.approx(emotions[0].probs, abs=1e-5)
 
 
-@pytest.mark.parametrize(("yaml", "epochs"), [(EMOTION, 3), (SUPCON, 2)], ids=("emotion", "supcon"))
-def test_killed_at_any_moment_the_numbers_equal_the_uninterrupted_run(yaml, epochs, tmp_path):
-    def command(name):
-        words = tiny(yaml, tmp_path / name, "--max_epochs", str(epochs))
-        return [sys.executable, str(script_of(yaml)), *words]
+RUNS = """
+import os, signal, sys
+from pathlib import Path
+from conftest import run, tiny
+from speechbrain_ser.training.brain import SerBrain
+yaml, method, epoch, *folders = sys.argv[1:]
+if method:
+    whole, calls = getattr(SerBrain, method), []
+    def deadly(self, *args, **kwargs):
+        calls.append(self.hparams.epochs.current)
+        if calls.count(int(epoch)) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(self, *args, **kwargs)
+    setattr(SerBrain, method, deadly)
+words = ["--max_epochs", epoch, "--batch_size", "16", "--test_batch_size", "4"]
+for folder in folders:
+    run(Path(yaml), tiny(Path(yaml), Path(folder), *words))
+"""
 
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    whole = subprocess.Popen(command("whole"), env=environment, stdout=subprocess.DEVNULL)
+
+@pytest.mark.parametrize(
+    ("yaml", "epochs", "moment"),
+    [(EMOTION, 3, "fit_batch"), (SUPCON, 2, "evaluate_batch")],
+    ids=("emotion-training", "supcon-validation"),
+)
+def test_killed_in_its_last_epoch_the_numbers_equal_the_uninterrupted_run(
+    yaml, epochs, moment, tmp_path
+):
+    def run_all(method, *names):
+        places = (str(path) for path in (ROOT, ROOT / "tests", ROOT / "tools"))
+        return subprocess.run(
+            [sys.executable, "-c", RUNS, str(yaml), method, str(epochs)]
+            + [str(tmp_path / name) for name in names],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+            stdout=subprocess.DEVNULL,
+        ).returncode
+
     folder = tmp_path / f"killed/{yaml.stem}/fold1/1000"
-    process = subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL)
-    while not (folder / f"save/CKPT+epoch{epochs - 1:04}").is_dir() and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was to be killed, not to finish"
+    assert run_all(moment, "killed") == -signal.SIGKILL, "it was to be killed, not to finish"
+    assert (folder / f"save/CKPT+epoch{epochs - 1:04}").is_dir()
+    assert not (folder / f"save/CKPT+epoch{epochs:04}").exists()
     assert not (folder / "results.json").exists()
-    subprocess.run(command("killed"), env=environment, check=True, stdout=subprocess.DEVNULL)
-    assert whole.wait() == 0
+    assert run_all("", "killed", "whole") == 0  # goes on in a new process, as a user's would
     other = tmp_path / f"whole/{yaml.stem}/fold1/1000"
     for name in ("predictions.csv", "train_log.txt"):
         assert (folder / name).read_bytes() == (other / name).read_bytes()
@@ -399,7 +425,8 @@ def test_the_bare_command_is_the_mini_preset_and_says_so(caplog, tmp_path, witho
     [
         (["--lrr", "1"], "there is no setting lrr: did you mean lr"),
         (["--corpus", "{expcted: 3}"], "corpus.expcted: did you mean expected"),
-        (["--corpus", "emodb"], "corpus 'emodb' is unknown: use one of iemocap, nemo"),
+        (["--corpus", "emodbb"], "corpus 'emodbb' is unknown: use one of aesdd, cafe, "),
+        (["--corpus", "emodbb"], "voxceleb1; did you mean emodb?"),
         (["--corpus", "voxceleb1"], "voxceleb1 has no emotions"),
         (["--fold", "6"], "fold is 6"),
         (["--reader", "{max_secs: 3}"], "max_secs"),

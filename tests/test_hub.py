@@ -60,6 +60,8 @@ def test_an_exported_folder_is_complete_and_says_what_it_is(run, tmp_path, capsy
     assert found == pytest.approx(expected, abs=0.005)
     assert {result.dataset_type for result in card.data.eval_results} == {"mini-iemocap"}
     assert "A trial on synthesised speech" in card.text and results["protocol"] in card.text
+    women, men = (f"{results['groups']['gender'][gender]:.2f}" for gender in "FM")
+    assert "## Fairness\n" in card.text and f"- UA by gender: F {women}, M {men}\n" in card.text
     settings = hp.load_tree((run / "hyperparams.yaml").read_text())
     parts = hp.build({"split": settings["split"]})["split"](manifest, fold=settings["fold"])
     trained, validated = len(parts["train"]), len(parts["valid"])

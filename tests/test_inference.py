@@ -1,11 +1,13 @@
 """Emotions of files, long recordings and command lines."""
 
+import copy
 import csv
 import io
 import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import numpy as np
@@ -16,6 +18,7 @@ from conftest import ser
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser.commands import classify
+from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved, seen
 from speechbrain_ser.sharing.inference import DEFAULT, Emotion
@@ -64,11 +67,123 @@ def test_a_bad_file_does_not_lose_the_others(recognizer, files, tmp_path):
     paths = [files[0], tmp_path / "text.wav", tmp_path / "silent.wav", tmp_path / "absent.wav"]
     found = dict(recognizer.each([*paths, files[1]], batch_size=2))
     assert isinstance(found[0], Emotion) and isinstance(found[4], Emotion)
-    for position, words in ((1, "not an audio file"), (2, "silent"), (3, "no such file")):
+    for position, words in ((1, "not an audio file"), (3, "no such file")):
         assert isinstance(found[position], InputError) and words in str(found[position])
+    assert found[2] == Emotion(None, {}, 0.0, 1.0)  # silence is no fault
     with pytest.raises(InputError, match="text.wav"):
         recognizer.classify_files([*paths, files[1]])
     assert recognizer.classify_files([]) == []
+
+
+def windowed(recognizer, where: str):
+    """The recognizer with a reader that cuts a second out of longer recordings."""
+    reader = SpeechReader(max_seconds=1, test_window=where, normalise=True)
+    other = Loudness(reader)
+    other.hparams.labels = ["quiet", "loud"]
+    return other
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize(
+    ("where", "level", "silent"),
+    [("centre", 0, True), ("centre", 1e-5, True), ("centre", 1e-3, False), ("start", 0, False)],
+)
+def test_silence_where_the_model_hears_it_is_no_emotion(
+    recognizer, tmp_path, rate, where, level, silent
+):
+    """Noise with silence, or nearly so, in its middle; as a file, as bytes and as samples."""
+    chance = np.random.default_rng(0)
+    samples = 0.2 * chance.uniform(-1, 1, 4 * rate)
+    samples[rate : 3 * rate] = 0.1 + level * chance.uniform(-1, 1, 2 * rate)
+    path = tmp_path / "gap.wav"
+    soundfile.write(path, samples, rate, "FLOAT")
+    heard = windowed(recognizer, where)
+    found = heard.classify_files([path, path.read_bytes(), path], batch_size=2)
+    found.append(heard.classify(samples.astype("float32"), rate))
+    for emotion in found:
+        assert (emotion.label is None) == silent and emotion.end == pytest.approx(4)
+        assert (emotion.probs == {}) == silent
+
+
+def test_a_silent_recording_has_no_label_however_it_is_given(recognizer, tmp_path, capsys, best):
+    path = tmp_path / "silent.wav"
+    soundfile.write(path, np.zeros(2 * RATE), RATE)
+    nothing = Emotion(None, {}, 0.0, 2.0)
+    assert (
+        recognizer.classify_file(path) == recognizer.classify(np.zeros(2 * RATE), RATE) == nothing
+    )
+    assert recognizer.classify_long(path) == [nothing]
+    assert ser("classify", best, "--json", path) == ser("classify", best, "--csv", path) == 0
+    line, header, row = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["label"] is None and json.loads(line)["probs"] == {}
+    assert row.endswith(",0.000,2.000,,,,,") and header.count(",") == row.count(",")
+    with pytest.raises(InputError, match="is silent"):
+        recognizer.embed(path)
+
+
+def test_an_ensemble_s_member_that_hears_silence_has_no_say(recognizer, tmp_path):
+    """Its reader cuts the centre out of what the ensemble reads whole."""
+    samples = noise((1, 0.2), (2, 0.0), (1, 0.2))
+    soundfile.write(path := tmp_path / "gap.wav", samples, RATE, "FLOAT")
+    ensemble = Loudness(SpeechReader())
+    assert ensemble.classify_file(path).label == "quiet"
+    ensemble.members_read = [SpeechReader(), SpeechReader(max_seconds=1)]
+    assert ensemble.classify_file(path).label is None
+    ensemble.members_read = [SpeechReader(), SpeechReader(max_seconds=1, test_window="start")]
+    assert ensemble.classify_file(path).label == "quiet"
+
+
+def test_some_of_the_labels(best, recognizer, files, capsys):
+    """The softmax over the chosen logits, in the order that is asked for."""
+    all_of_them = recognizer.classify_file(files[0]).probs
+    some = EmotionRecognizer.from_hparams(best, labels=["sad", "happy"])
+    emotion = some.classify_file(files[0])
+    total = all_of_them["sad"] + all_of_them["happy"]
+    expected = {label: all_of_them[label] / total for label in ("sad", "happy")}
+    assert emotion.probs == pytest.approx(expected, abs=1e-6)
+    assert list(emotion.probs) == ["sad", "happy"] == some.hparams.labels
+    assert emotion.label == max(expected, key=expected.get)
+    assert {*some.classify_long(files[2])[0].probs} == {"sad", "happy"}
+    assert ser("classify", best, "--labels", "sad, happy", "--csv", files[0]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "file,start,end,label,sad,happy"
+
+
+def test_labels_that_are_next_to_impossible_are_told_apart(recognizer):
+    """Of logits 200 below the others', which single precision would make 0."""
+    some = copy.copy(recognizer)
+    some.chosen = [0, 2]
+    logits = torch.tensor([[-200.0, 0.0, -201.0, 3.0]])
+    head = recognizer.mods.model.head
+    fixed = SimpleNamespace(model=Fixed(head, logits / head.scale))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(some.__dict__, "mods", fixed)
+        probs = EmotionRecognizer.classify_batch(some, torch.zeros(1, 100))
+    expected = (logits[:, [0, 2]].double() / head.temperature).softmax(dim=1).float()
+    torch.testing.assert_close(probs, expected)
+
+
+class Fixed:
+    """A model that always gives these logits."""
+
+    def __init__(self, head, logits):
+        self.head, self.logits = head, logits
+
+    def __call__(self, speech, lens):
+        return self.logits
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (["happy", "bored"], "labels has 'bored': this model knows angry, happy, sad, neutral"),
+        ("happy", "labels is happy: give two or more of angry, happy, sad, neutral, each once"),
+        (["happy", "happy"], "labels is happy, happy: give two or more"),
+        ([], "labels is empty: give two or more"),
+    ],
+)
+def test_labels_that_a_model_cannot_choose_among(best, labels, sentence):
+    with pytest.raises(InputError, match=sentence):
+        EmotionRecognizer.from_hparams(best, labels=labels)
 
 
 def test_embeddings_are_what_the_head_reads(recognizer, files):

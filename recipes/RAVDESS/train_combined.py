@@ -35,8 +35,9 @@ class CombinedBrain(ProbeBrain):
         return SimpleNamespace(logits=logits, embedding=embedding, partner=partner, share=share)
 
     def loss(self, outputs, batch):
-        own = self.modules.criterion(outputs.logits, batch.emotion_id)
-        other = self.modules.criterion(outputs.logits, batch.emotion_id[outputs.partner])
+        wanted = self.wanted(batch)
+        own = self.modules.criterion(outputs.logits, wanted)
+        other = self.modules.criterion(outputs.logits, wanted[outputs.partner])
         return outputs.share * own + (1 - outputs.share) * other  # Zhang et al. 2018, section 2
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from speechbrain_ser.campaign.plan import Job, Plan
 from speechbrain_ser.files import read_json
+from speechbrain_ser.results import dimensions
 
 POLL = 0.2  # seconds
 GOOD = ("done", "there")  # the states of a run whose results are there
@@ -37,8 +38,8 @@ class Outcome:
 def scores(folder: Path) -> str:
     """WA and UA, or what else a run measured, in a few words."""
     results = read_json(folder / "results.json")
-    names = [name for name in results if name.startswith(("WA", "UA", "WER", "EER"))]
-    return ", ".join(f"{name} {results[name]:.2f}" for name in names[:3])
+    names = [name for name in results if name.startswith(("WA", "UA", "WER", "EER", "CCC"))]
+    return ", ".join(f"{name} {dimensions.told(name, results[name])}" for name in names[:3])
 
 
 def run(plan: Plan, launcher, logs: Path) -> list[Outcome]:

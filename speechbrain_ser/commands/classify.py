@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         given["labels"] = [label.strip() for label in options.labels.split(",")]
     recognizer = EmotionRecognizer.from_hparams(**given)
     form = as_json if options.json else as_csv if options.csv else as_table
-    show, bad = form(recognizer.hparams.labels), 0
+    show, bad = form(recognizer.hparams.labels, list(recognizer.ranges)), 0
     for path, result in results(recognizer, paths, options):
         if isinstance(result, InputError):
             tqdm.write(f"ser classify: {result}", file=sys.stderr)
@@ -170,18 +170,22 @@ def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Ite
     bar.close()
 
 
-def as_json(labels: Sequence[str]) -> Show:
+def as_json(labels: Sequence[str], numbers: Sequence[str] = ()) -> Show:
     """A JSON object per line."""
 
     def show(path: str, emotion: Emotion) -> None:
         facts = {"file": path, "start": emotion.start, "end": emotion.end}
-        print(json.dumps(facts | {"label": emotion.label, "probs": emotion.probs}))
+        facts |= {"label": emotion.label, "probs": emotion.probs}
+        print(json.dumps(facts | ({"values": emotion.values} if numbers else {})))
 
     return show
 
 
-def as_csv(labels: Sequence[str]) -> Show:
-    """A row per segment, a column per emotion: escaped on a terminal, else in UTF-8, exact."""
+def as_csv(labels: Sequence[str], numbers: Sequence[str] = ()) -> Show:
+    """A row per segment, a column per emotion and number.
+
+    On a terminal texts are escaped, else they are exact, in UTF-8.
+    """
     on_terminal = sys.stdout.isatty()
     if isinstance(sys.stdout, io.TextIOWrapper) and not on_terminal:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -191,26 +195,28 @@ def as_csv(labels: Sequence[str]) -> Show:
             values = [printable(value) if isinstance(value, str) else value for value in values]
         sys.stdout.write(output.as_csv(values, []))
 
-    line(*COLUMNS, *labels)
+    line(*COLUMNS, *labels, *numbers)
 
     def show(path: str, emotion: Emotion) -> None:
         times = f"{emotion.start:.3f}", f"{emotion.end:.3f}"
-        line(path, *times, emotion.label or "", *(emotion.probs.get(label, "") for label in labels))
+        told = [emotion.probs.get(label, "") for label in labels]
+        told += [emotion.values.get(number, "") for number in numbers]
+        line(path, *times, emotion.label or "", *told)
 
     return show
 
 
-def as_table(labels: Sequence[str]) -> Show:
+def as_table(labels: Sequence[str], numbers: Sequence[str] = ()) -> Show:
     """Columns for a reader."""
-    names = {label: printable(label).rjust(len("0.000")) for label in labels}
+    names = {label: printable(label).rjust(len("0.000")) for label in (*labels, *numbers)}
     wide = max(map(len, [*names.values(), "unsure"]))
     print("  ".join(["  start", "    end", "label".ljust(wide), *names.values(), "file"]))
 
     def show(path: str, emotion: Emotion) -> None:
         times = f"{emotion.start:7.1f}", f"{emotion.end:7.1f}"
+        told = emotion.probs | emotion.values
         probs = [
-            (f"{emotion.probs[label]:.3f}" if emotion.probs else "").rjust(len(name))
-            for label, name in names.items()
+            (f"{told[label]:.3f}" if told else "").rjust(len(name)) for label, name in names.items()
         ]
         heard = "-" if emotion.label is None else printable(emotion.label)
         tqdm.write("  ".join([*times, heard.ljust(wide), *probs, printable(path)]))

@@ -90,10 +90,14 @@ def find(sources: list[str]) -> dict[str, str]:
 def fault_of(source: str | Path) -> str | None:
     """Why a model does not name emotions, None if it does."""
     try:
-        labels = saved.description(source)["labels"]
+        tree = saved.description(source)
+        labels, numbers = tree["labels"], saved.ranges(tree)
         saved.refuse_speakers(source, labels)
     except InputError as error:
         return str(error)
+    if numbers:
+        named = ", ".join(numbers)
+        return f"{source} answers numbers ({named}), which this page does not: use ser classify"
     return None if labels else f"{source} names no emotions, but other things"
 
 

@@ -32,6 +32,7 @@ from speechbrain_ser.models import saved
 from speechbrain_ser.models.baseline import CnnLstm
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.frontends import PerUtterance
+from speechbrain_ser.models.heads import ranges_of
 from speechbrain_ser.models.knn import NearestNeighbours
 from speechbrain_ser.models.probe import Probe
 from speechbrain_ser.models.speaker import EcapaNetwork
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int | None:
             raise InputError(f"{options.out} is there already: name a new folder, or delete it")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        recognizer = EmotionRecognizer.from_hparams(source)
+        recognizer = EmotionRecognizer.from_hparams(source, unsure_below=0)
         model = recognizer.mods.model
         export(model, describe(source), temporary / NAMES["float32"])
         quantise(temporary / NAMES["float32"], temporary / NAMES["int8"])
@@ -106,6 +107,11 @@ def export(model: nn.Module, description: str, path: Path) -> None:
     if isinstance(model, Ensemble):
         raise InputError("an ensemble's members read speech each in its own way: export them alone")
     model.head  # noqa: B018 - InputError for a first phase, which knows no emotions
+    if numbers := ranges_of(model):
+        raise InputError(
+            f"this model answers numbers ({', '.join(numbers)}), which no graph holds yet: use the "
+            "model itself"
+        )
     for part in model.modules():
         if isinstance(part, ALIEN):
             raise InputError(
@@ -186,7 +192,8 @@ def compare(run: Path, recognizer: EmotionRecognizer, folder: Path, files: int |
     labels = recognizer.hparams.labels
     targets = [labels.index(row["target"]) for row in rows]
     networks = {"PyTorch": recognizer} | {
-        kind: EmotionRecognizer.from_hparams(folder / name) for kind, name in NAMES.items()
+        kind: EmotionRecognizer.from_hparams(folder / name, unsure_below=0)
+        for kind, name in NAMES.items()
     }
     lines = [
         f"{len(wavs)} test files of {run}",
@@ -203,9 +210,12 @@ def compare(run: Path, recognizer: EmotionRecognizer, folder: Path, files: int |
                 raise result
             answers[position] = result
         rate = len(wavs) / (time.perf_counter() - began)
-        results = [answers[position] for position in range(len(wavs))]
+        heard = [at for at in range(len(wavs)) if answers[at].label is not None]  # for all alike
+        results = [answers[at] for at in heard]
         first = first or results
-        score = metrics.score(targets, [labels.index(item.label) for item in results], labels)
+        score = metrics.score(
+            [targets[at] for at in heard], [labels.index(item.label) for item in results], labels
+        )
         same = sum(a.label == b.label for a, b in zip(first, results, strict=True))
         most = max(
             abs(a.probs[label] - b.probs[label])

@@ -29,6 +29,8 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
     if not runs:
         raise InputError(f"{folder} holds no complete run: give results/<experiment><variant>")
     first = runs[0]
+    if any("confusion" not in run for run in runs):
+        raise InputError(f"{folder} holds runs that name no classes: their figures lie with them")
     if any((run["labels"], run["corpus"]) != (first["labels"], first["corpus"]) for run in runs):
         raise InputError(f"{folder} holds runs of different labels or corpora: give one experiment")
     counts = np.sum([run["confusion"] for run in runs], axis=0)

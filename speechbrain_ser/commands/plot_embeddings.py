@@ -33,7 +33,6 @@ a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its sil
 
 import argparse
 import inspect
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,16 +42,14 @@ from tqdm import tqdm
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import output, parallel
-from speechbrain_ser.campaign import rows
+from speechbrain_ser.campaign import corpora
 from speechbrain_ser.data import splits
-from speechbrain_ser.data.corpora import mini
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, write_atomically
 from speechbrain_ser.models import safety, saved
 from speechbrain_ser.results import plots
 from speechbrain_ser.training.source import corpus_name
 
-FRAGMENTS = rows.RECIPES / "common"
 FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
     "park5": {"names": ["cross-entropy", "ArcFace"], "parts": ["all"], "colour": ["speaker"]},
     "park6": {
@@ -102,7 +99,7 @@ def recordings(options: argparse.Namespace, parts: list[str]) -> tuple[str, dict
     if options.corpus:
         if parts != ["all"]:
             raise InputError(f"--corpus {options.corpus} has no parts of its own: use --parts all")
-        name, manifest = corpus_manifest(options.corpus, options.data_folder)
+        name, manifest = corpora.manifest_of(options.corpus, options.data_folder)
         return name, {"all": manifest}
     folder = run_folder(options)
     settings = hp.load_tree((folder / saved.HYPERPARAMS).read_text())
@@ -115,27 +112,6 @@ def recordings(options: argparse.Namespace, parts: list[str]) -> tuple[str, dict
         return name, {"all": manifest}
     split = safety.build(settings["split"], is_of_a_corpus)(manifest, fold=settings["fold"])
     return f"{name}, fold {settings['fold']}", {part: split[part] for part in parts}
-
-
-def corpus_manifest(name: str, data_folder: str | None) -> tuple[str, dict[str, dict]]:
-    """A corpus by the name of its fragment, from its folder, or its mini corpus without one.
-
-    Returns its name, which says if it is the mini corpus, and its manifest.
-    """
-    path = FRAGMENTS / f"{name}.yaml"
-    known = sorted(p.stem for p in FRAGMENTS.glob("*.yaml") if p.stem not in ("mini", "run"))
-    if name not in known:
-        raise InputError(f"corpus {name!r} is unknown: use one of {', '.join(known)}")
-    data_folder = data_folder or os.environ.get(f"SER_{name.upper()}")
-    tree = hp.load_tree(path.read_text())
-    if not data_folder:
-        if name not in mini.LAYOUTS:
-            raise InputError(f"give --data_folder PATH, or set SER_{name.upper()}, to read {name}")
-        print(f"No --data_folder and no SER_{name.upper()}: this is synthesised speech.")
-        data_folder = mini.make(name)
-        tree["expected"] = None
-        name = f"mini-{name}"
-    return name, safety.build(hp.resolve(tree, path)["prepare"], is_of_a_corpus)(data_folder)
 
 
 def is_of_a_corpus(tag: str) -> bool:
@@ -248,7 +224,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", "--best", nargs="+", required=True, metavar="BEST", help="best/ or Hub id")
     add("--figure", choices=sorted(FIGURES), help="of Park 2023 or Wang 2023; see above")
     add("--run", metavar="FOLDER", help="the run whose split and recordings to use")
-    add("--corpus", help="iemocap, nemo, ravdess, voxceleb1 or table, in place of a run's")
+    add("--corpus", help="of ser corpora list, in place of a run's")
     add("--data_folder", metavar="PATH", help="of the corpus; where it lies now, if it has moved")
     add("--parts", nargs="+", choices=["all", *splits.PARTS], help="default: train valid test")
     add("--colour", nargs="+", metavar="FIELD", help="of the manifest; default: emotion speaker")

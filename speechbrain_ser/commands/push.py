@@ -20,6 +20,7 @@ from speechbrain_ser import EmotionRecognizer, output
 from speechbrain_ser.data import segments
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
+from speechbrain_ser.results import answers
 from speechbrain_ser.sharing import card
 
 CLOSE = 1e-5  # of a probability
@@ -58,7 +59,8 @@ def check(run: Path, folder: Path, files: int | None) -> tuple[int, float]:
     rows = output.read_csv(run / "predictions.csv")[:files]
     recognizer = EmotionRecognizer.from_hparams(folder)
     labels = recognizer.hparams.labels
-    if not rows or not set(labels) <= set(rows[0]):
+    numbers = list(recognizer.ranges)
+    if not rows or not set(labels) <= set(rows[0]) or not (labels or numbers):
         raise InputError(f"{run / 'predictions.csv'} has no probability of each label: no emotions")
     wavs = [manifest[row["id"]]["wav"] for row in rows]
     if missing := [wav for wav in wavs if not Path(segments.split(wav)[0]).is_file()]:
@@ -70,10 +72,13 @@ def check(run: Path, folder: Path, files: int | None) -> tuple[int, float]:
     for position, answer in tqdm(recognizer.each(wavs), total=len(wavs), unit="file", disable=None):
         if isinstance(answer, InputError):
             raise answer
-        if answer.label is None:  # its window is silent: training and its test heard nothing there
-            continue
+        if not answer.probs and not answer.values:
+            continue  # its window is silent: training and its test heard nothing there
         row = rows[position]
-        worst = max(abs(answer.probs[label] - float(row[label])) for label in labels)
+        wanted = {label: float(row[label]) for label in labels}
+        wanted |= {number: answers.pairs([row], number)[1][0] for number in numbers}
+        told = answer.probs | answer.values
+        worst = max(abs(told[name] - value) for name, value in wanted.items())
         if not worst <= CLOSE:
             raise InputError(
                 f"{wavs[position]}: the assembled model's probabilities differ by {worst:.1e} from "

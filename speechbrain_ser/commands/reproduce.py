@@ -24,7 +24,7 @@ from speechbrain_ser.campaign import run as campaign
 from speechbrain_ser.commands.cross_validate import numbers
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
-from speechbrain_ser.results import summary
+from speechbrain_ser.results import dimensions, summary
 from speechbrain_ser.training import command_line
 
 SIZES = ("encoder", "dim", "batch_size", "lr", "passes", "updates_per_epoch", "max_epochs")
@@ -191,12 +191,14 @@ def shortened(job: plan.Job) -> plan.Job:
 def report(own: Mapping[str, list[Path]], outcomes: list[campaign.Outcome]) -> str:
     """A line per row: its runs and their mean scores."""
     state = {outcome.job.folder: outcome.state for outcome in outcomes}
-    lines = [["row", "runs", "WA", "UA", "seconds"]]
+    measured = [run for folders in own.values() for run in summary.runs_in(folders)]
+    names = ["WA", "UA", *(["CCC"] if any("CCC" in run for run in measured) else [])]
+    lines = [["row", "runs", *names, "seconds"]]
     for name, folders in own.items():
         complete = summary.runs_in(folders)
         failed = [state[folder] for folder in folders if state[folder] not in campaign.GOOD]
         means = summary.over_folds(complete) if complete else {}
-        cells = [f"{means[key]:.2f}" if key in means else "" for key in ("WA", "UA")]
+        cells = [dimensions.told(key, means[key]) if key in means else "" for key in names]
         seconds = f"{sum(run['seconds'] for run in complete):.0f}"
         lines.append([name, failed[0] if failed else str(len(complete)), *cells, seconds])
     return summary.in_columns(lines)

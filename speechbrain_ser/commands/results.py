@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", nargs="?", type=Path, default=Path("results"), help="of runs (results)")
     add("--corpus", help="only runs on this one")
-    add("--by", choices=("newest", "UA", "WA", "F1"), default="newest", help="order (%(default)s)")
+    orders = ("newest", "UA", "WA", "F1", "CCC")
+    add("--by", choices=orders, default="newest", help="order (%(default)s)")
     add("--html", type=Path, metavar="FILE", help="also a page with figures and recordings")
     add("--listen", type=int, default=3, metavar="N", help="recordings of each (%(default)s)")
 

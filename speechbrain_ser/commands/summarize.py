@@ -21,7 +21,7 @@ from pathlib import Path
 from speechbrain_ser.campaign import rows
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
-from speechbrain_ser.results import summary
+from speechbrain_ser.results import dimensions, summary
 
 BEGIN, END = "<!-- results: {} -->", "<!-- /results -->"
 BLOCK = re.compile(r"<!-- results: (.+?) -->.*?<!-- /results -->", flags=re.DOTALL)
@@ -51,6 +51,9 @@ SHOWN = {  # column of RESULTS.csv: its heading
     "WER_known": "WER, known sentences",
     "WER_new": "WER, new sentences",
     "EER": "EER",
+    "CCC": "CCC",
+    "KL": "KL",
+    "F1_shares": "F1 of shares",
     "WA_oracle": "WA, k and alpha best on test",
     "UA_oracle": "UA, k and alpha best on test",
     "paper_minutes": "paper minutes",
@@ -159,7 +162,8 @@ def collect(results: Path, runs: Path) -> None:
         over = summary.over_runs(complete)
         for column in ("WA", "UA", "F1", "WA_pooled", "UA_pooled", "F1_pooled", *MEANS):
             if column in row:
-                row[column] = f"{over[column]['mean']:.2f}" if column in over else ""
+                mean = over.get(column, {}).get("mean")
+                row[column] = "" if mean is None else dimensions.told(column, mean)
         for column in ("UA", "UA_pooled"):
             sd = over.get(column, {}).get("sd")
             row[f"{column}_sd"] = "" if sd is None else f"{sd:.2f}"
@@ -265,15 +269,22 @@ def compare(names: list[str], runs: Path) -> str:
         if not summary.runs_of(runs / rows.experiment(row), row["corpus"]):
             raise InputError(f"{runs} has no complete run of {name}: ser cross-validate --row")
     paired = pair(names, runs)
-    lines = [f"{name}: UA {ua:.2f}" for (name, _), ua in zip(found, paired["UA"], strict=True)]
+    metric = next(name for name in ("UA", "CCC") if name in paired)
+    shown = [dimensions.told(metric, score) for score in paired[metric]]
+    digits = ".2" if metric == "UA" else ".3"
+    lines = [f"{name}: {metric} {own}" for (name, _), own in zip(found, shown, strict=True)]
     lines += [
         f"on {paired['utterances']} utterances of {paired['speakers']} speakers, folds "
         f"{' '.join(map(str, paired['folds']))}, pooled, mean over seeds",
-        f"difference {paired['difference']:+.2f}, 95 % interval {paired['low']:+.2f} to "
-        f"{paired['high']:+.2f} when the speakers are drawn again (p {paired['p']:.3f})",
-        "McNemar's exact p over utterances, per pair of seeds: "
-        + ", ".join(f"{p:.3f}" for p in paired["mcnemar"]),
+        "difference {}, 95 % interval {} to {} when the speakers are drawn again (p {:.3f})".format(
+            *(f"{paired[key]:+{digits}f}" for key in ("difference", "low", "high")), paired["p"]
+        ),
     ]
+    if paired["mcnemar"]:
+        lines += [
+            "McNemar's exact p over utterances, per pair of seeds: "
+            + ", ".join(f"{p:.3f}" for p in paired["mcnemar"])
+        ]
     return "\n".join(lines)
 
 
