@@ -59,7 +59,7 @@ def test_a_run_logs_its_epochs_and_figures_to_tensorboard(tmp_path):
     run(EMOTION, tiny(EMOTION, tmp_path, *words))
     found = events(tmp_path / "emotion/fold1/1000")
     assert [event.step for event in found.Scalars("UA/valid")] == [1, 2]
-    assert set(found.Tags()["images"]) == {"confusion", "curves"}
+    assert set(found.Tags()["images"]) == {"confusion", "curves", "reliability"}
 
 
 class FakeRun:

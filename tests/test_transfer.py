@@ -70,9 +70,7 @@ def test_cells_by_hand(heard):
 def test_answers_under_a_condition_are_scored_beside(heard):
     predictions, manifest = heard
     right = np.stack([predictions.targets, predictions.targets])
-    perfect = Predictions(
-        predictions.ids, predictions.targets, right, predictions.speakers, LABELS
-    )
+    perfect = Predictions(predictions.ids, predictions.targets, right, predictions.speakers, LABELS)
     first, _ = transfer.cells(predictions, manifest, {"snr10": perfect})
     assert first["conditions"]["snr10"]["UA"] == 100.0
     assert first["UA"] < 100.0

@@ -14,7 +14,9 @@ SIDES = ("target", "prediction")
 def wanted(targets: Mapping[str, kinds.Target], batch) -> dict[str, list]:
     """What is recorded of a batch: a row per utterance of each of the `records` of `score`."""
     field, main = next(iter(targets.items()))
-    rows = {"target": getattr(batch, f"{field}_id").tolist()} if main.labels else {}
+    rows = {}
+    if main.kind != "numbers":
+        rows["target"] = getattr(batch, f"{field}_id").tolist()
     if main.kind == "shares":
         rows["shares"] = main.of_batch(batch).tolist()
     if numbers := kinds.numbers_of(targets):

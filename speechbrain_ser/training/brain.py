@@ -88,7 +88,7 @@ class SerBrain(Loop):
     def targets_of(self, batch) -> torch.Tensor:
         """batch -> the class numbers of the main target, [batch]. InputError if it is a number."""
         field, target = next(iter(self.targets.items()))
-        if not target.labels:
+        if target.kind == "numbers":
             raise InputError(f"{field} is a number, which has no classes that could be compared")
         return getattr(batch, f"{field}_id")
 
