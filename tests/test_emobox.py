@@ -14,7 +14,7 @@ from conftest import RECIPES, run, ser
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.data import splits
-from speechbrain_ser.data.corpora import LeftOut, Unreadable, emobox, emobox_lists, ravdess
+from speechbrain_ser.data.corpora import LeftOut, Unreadable, emobox, emobox_lists, nemo, ravdess
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 
@@ -471,6 +471,22 @@ def test_emobox_s_ravdess_is_ours():
         official = splits.official(theirs, fold, valid_by="speaker")
         assert list(official["test"]) == list(parts["test"])
     assert splits.number_of_folds(splits.official, theirs) == 6
+
+
+@pytest.mark.skipif("SER_NEMO" not in os.environ, reason="SER_NEMO names no folder")
+def test_nemo_in_the_shape_of_emobox_is_ours(tmp_path):
+    own = nemo.prepare(os.environ["SER_NEMO"])
+    lines = [
+        line(f"nemo-{entry['speaker']}-{stem}", f"downloads/nemo/{stem}.wav", entry["emotion"])
+        for stem, entry in own.items()
+    ]
+    folder = clone(tmp_path, "nemo", lines, count=0)
+    (folder / "label_map.json").unlink()
+    theirs = emobox.prepare(folder, "nemo", audio=os.environ["SER_NEMO"])
+    theirs = {key.split("-", 2)[2]: entry for key, entry in theirs.items()}
+    assert theirs.keys() == own.keys()
+    for field in ("wav", "duration", "emotion", "speaker"):
+        assert {i: e[field] for i, e in theirs.items()} == {i: e[field] for i, e in own.items()}
 
 
 @pytest.mark.skipif("SER_EMOBOX" not in os.environ, reason="SER_EMOBOX names no folder")

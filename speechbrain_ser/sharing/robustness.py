@@ -22,7 +22,7 @@ def answers(
     recordings : utt_id -> its entry of a manifest, with its content mark
 
     They are kept as <run>/conditions/<condition>.csv, and computed again for other recordings.
-    Raises InputError for one that cannot be read.
+    Raises InputError for one that cannot be read, or is silent where the model hears it.
     """
     path = run / FOLDER / f"{condition.name}.csv"
     contents = {utt_id: entry["content"] for utt_id, entry in recordings.items()}
@@ -39,6 +39,10 @@ def answers(
     for position, emotion in recognizer.each(places):
         if isinstance(emotion, InputError):
             raise emotion
+        if emotion.label is None:
+            raise InputError(
+                f"{places[position]} is silent where the model hears it: leave it out of the corpus"
+            )
         said[utt_ids[position]] = emotion.label
         bar.update()
     bar.close()
