@@ -426,7 +426,15 @@ def run_tiny(row: dict, results: Path) -> dict:
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("row", GAO_MINI, ids=row_id)
+def sampled(rows: list[dict]) -> list:
+    """Every fourth row, and the others as slow: `bash tools/test.sh -m ""` runs all."""
+    return [
+        pytest.param(row, marks=[pytest.mark.slow] if number % 4 else [])
+        for number, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("row", sampled(GAO_MINI), ids=row_id)
 def test_every_row_of_gao_2023_runs_in_mini(row, gao_runs):
     results = run_tiny(row, gao_runs)
     assert results["corpus"] == "mini-iemocap"
@@ -435,7 +443,7 @@ def test_every_row_of_gao_2023_runs_in_mini(row, gao_runs):
         assert column in results or not row[f"paper_{column}"]
 
 
-@pytest.mark.parametrize("row", PEPINO, ids=row_id)
+@pytest.mark.parametrize("row", sampled(PEPINO), ids=row_id)
 def test_every_row_of_pepino_2021_runs_in_mini(row, pepino_runs):
     if "Egemaps" in row["overrides"] or "egemaps" in row["hparams"]:
         pytest.importorskip("opensmile")
@@ -518,7 +526,7 @@ def wang_runs(tmp_path_factory):
     return results
 
 
-@pytest.mark.parametrize("row", WANG, ids=row_id)
+@pytest.mark.parametrize("row", sampled(WANG), ids=row_id)
 def test_every_row_of_wang_2023_runs_in_mini(row, wang_runs):
     results = run_tiny(row, wang_runs)
     assert results["corpus"] == "mini-iemocap" and results["protocol"].startswith("honest, speaker")
