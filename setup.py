@@ -21,7 +21,7 @@ setup(
     },
     install_requires=[
         "torch>=2.11,<2.12",
-        "torchaudio>=2.11,<2.12",  # must be of torch's own release
+        "torchaudio==2.11.0",  # of torch's own release; 2.11.1 does not load with torch 2.11
         "speechbrain>=1.1.2,<1.2",
         "transformers>=5,<6",
         "hyperpyyaml>=1.2.3",
