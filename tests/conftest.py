@@ -1,6 +1,5 @@
 """Recipes run in the test process, with a network of a few thousand weights."""
 
-import contextlib
 import importlib.util
 import os
 import re
@@ -70,24 +69,20 @@ def script_module(script: Path):
     return module
 
 
-def run(yaml: Path, arguments: list[str], whole: bool = False) -> None:
-    """Run a recipe in this process, as its script would, on a sixth of its corpus or all."""
+def run(yaml: Path, arguments: list[str], whole: bool = False, figures: bool = False) -> None:
+    """Run a recipe in this process, as its script would, on a sixth of its corpus or all.
+
+    Without its figures, which take a fifth of its time.
+    """
     script, prepare = script_of(yaml), source.prepare
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            source, "prepare", prepare if whole else lambda *call: thinned(prepare(*call))
-        )
+        if not whole:
+            patch.setattr(source, "prepare", lambda *call: thinned(prepare(*call)))
+        if not figures:
+            for figure in ("confusion_matrix", "training_curves"):
+                patch.setattr(plots, figure, lambda *_, **__: None)
+            patch.setattr(reliability, "of_run", lambda *_: None)
         experiment.run_once(plan.brain_of(script), script, arguments)
-
-
-@contextlib.contextmanager
-def no_figures():
-    """Runs in it draw nothing, a third of their time; other tests look at figures."""
-    with pytest.MonkeyPatch.context() as patch:
-        for figure in ("confusion_matrix", "training_curves"):
-            patch.setattr(plots, figure, lambda *_, **__: None)
-        patch.setattr(reliability, "of_run", lambda *_: None)
-        yield
 
 
 def thinned(manifest: dict[str, dict]) -> dict[str, dict]:

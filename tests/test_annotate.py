@@ -102,6 +102,7 @@ def test_a_list_of_files_and_what_is_none(best, collection, tmp_path, capsys):
     assert "there is no file to annotate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ray_data_does_the_same(best, collection, tmp_path):
     pytest.importorskip("ray")
     pytest.importorskip("pyarrow")

@@ -49,7 +49,7 @@ TRAINED = [path for path in YAMLS if path.stem != "verification"]  # it has test
 @pytest.mark.parametrize("yaml", TRAINED, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_every_yaml_trains_tests_and_is_left_alone_when_complete(yaml, runs, tmp_path, capsys):
     arguments = tiny(yaml, tmp_path, *earlier(yaml, runs))
-    run(yaml, arguments)
+    run(yaml, arguments, figures=True)
     folder = next(tmp_path.glob("*/fold1/*"))
     left = {*LEFT, script_of(yaml).name}
     if yaml.stem in ("knn", "ensemble"):  # nothing is trained
@@ -131,7 +131,10 @@ for folder in folders:
 
 @pytest.mark.parametrize(
     ("yaml", "epochs", "moment"),
-    [(EMOTION, 3, "fit_batch"), (SUPCON, 2, "evaluate_batch")],
+    [
+        pytest.param(EMOTION, 3, "fit_batch", marks=pytest.mark.slow),
+        (SUPCON, 2, "evaluate_batch"),
+    ],
     ids=("emotion-training", "supcon-validation"),
 )
 def test_killed_in_its_last_epoch_the_numbers_equal_the_uninterrupted_run(
@@ -329,6 +332,7 @@ def test_a_missing_phase_of_a_known_corpus_needs_no_folder(tmp_path, monkeypatch
     assert emotion.endswith(f"--data_folder {tmp_path}")
 
 
+@pytest.mark.slow
 def test_mini_trains_a_missing_phase_by_itself(runs, tmp_path):
     # a whole fusion run, its emotion phase in a process of its own with what it inherits
     own = ["--speaker_best", f"{runs}/speaker/fold1/1000/best", "--fold", "4"]
@@ -459,7 +463,7 @@ def test_a_mistake_is_one_sentence(words, message, tmp_path, without_corpora):
 
 def test_a_script_ends_without_traceback(tmp_path):
     script = script_of(EMOTION)
-    for words in ([str(tmp_path / "no.yaml")], [str(EMOTION), "--lrr", "1"], ["--fold", "2"]):
+    for words in ([str(EMOTION), "--lrr", "1"], ["--fold", "2"]):
         done = subprocess.run(
             [sys.executable, str(script), *words],
             env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -8,7 +8,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from conftest import RECIPES, no_figures, run, tiny
+from conftest import RECIPES, run, tiny
 from test_lora import FAMILIES, make
 from test_whisper import padded, recordings
 
@@ -130,7 +130,9 @@ IN_ORDER = {  # method: what a Whisper needs there; each after the phases that i
 }
 
 
-@pytest.fixture(scope="module", params=["whisper", "wav2vec2-bert"])
+@pytest.fixture(
+    scope="module", params=["whisper", pytest.param("wav2vec2-bert", marks=pytest.mark.slow)]
+)
 def results(request, tmp_path_factory) -> Path:
     """Every method with an encoder of a few thousand weights, one epoch on the mini corpora."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -141,11 +143,7 @@ def results(request, tmp_path_factory) -> Path:
         words = ["--max_epochs", "1", *needed]
         if re.search("^encoder:", yaml.read_text(), flags=re.MULTILINE):
             words += ["--encoder", str(config)]
-        with no_figures():
-            run(
-                yaml,
-                tiny(yaml, folder / "results", *words),
-            )
+        run(yaml, tiny(yaml, folder / "results", *words))
     return folder
 
 

@@ -277,6 +277,7 @@ for epoch in range(3):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads Linux's count of pages")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_lengths_seen():
     """oneDNN keeps what it compiles for a length; a corpus has thousands of lengths."""
     root = Path(__file__).parents[1]

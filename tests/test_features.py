@@ -323,7 +323,7 @@ class Stored(Dataset):
         return self.store.read(self.paths[index], first=20)
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_read_the_same(recordings, make, start_method):
     store = make()
     store.fill(recordings)

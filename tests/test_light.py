@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
-from conftest import RECIPES, no_figures, run, ser, tiny
+from conftest import RECIPES, run, ser, tiny
 from test_encoder import GROUP, NO_DROPOUT
 from test_whisper import SMALL as WHISPER
 from transformers import AutoConfig, AutoModel
@@ -250,11 +250,10 @@ def test_runs_of_light_models(encoders, tmp_path, capsys):
     """A recipe with all of its encoder frozen, and nearest neighbours beside it; shared."""
     yaml, knn = (RECIPES / f"IEMOCAP/hparams/{name}.yaml" for name in ("supcon", "knn"))
     given = ["--encoder", "someone/wav2vec2", "--frozen", "all"]
-    with no_figures():
-        run(yaml, tiny(yaml, tmp_path, *given))
-        run(yaml, tiny(yaml, tmp_path, *given, "--variant", "_full", "--export_encoder", "True"))
-        run(knn, tiny(knn, tmp_path))
-        run(knn, tiny(knn, tmp_path, "--variant", "_full"))
+    run(yaml, tiny(yaml, tmp_path, *given))
+    run(yaml, tiny(yaml, tmp_path, *given, "--variant", "_full", "--export_encoder", "True"))
+    run(knn, tiny(knn, tmp_path))
+    run(knn, tiny(knn, tmp_path, "--variant", "_full"))
     for experiment in ("supcon", "knn"):
         light, full = (tmp_path / f"{experiment}{v}/fold1/1000" for v in ("", "_full"))
         assert saved.encoders_of(saved.description(light / "best")) == {"someone/wav2vec2"}

@@ -56,7 +56,7 @@ def test_tensorboard_has_each_epoch_at_its_step_after_a_resume(tmp_path):
 def test_a_run_logs_its_epochs_and_figures_to_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     words = ["--logger", "!new:speechbrain_ser.training.loggers.TensorBoard {}"]
-    run(EMOTION, tiny(EMOTION, tmp_path, *words))
+    run(EMOTION, tiny(EMOTION, tmp_path, *words), figures=True)
     found = events(tmp_path / "emotion/fold1/1000")
     assert [event.step for event in found.Scalars("UA/valid")] == [1, 2]
     assert set(found.Tags()["images"]) == {"confusion", "curves", "reliability"}

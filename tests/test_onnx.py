@@ -282,7 +282,11 @@ def test_hostile_metadata_is_a_sentence(description, tmp_path, monkeypatch):
     assert not (tmp_path / "it_ran").exists()
 
 
-@pytest.mark.parametrize("config", [WHISPER, BERT], ids=["whisper", "wav2vec2-bert"])
+@pytest.mark.parametrize(
+    "config",
+    [WHISPER, pytest.param(BERT, marks=pytest.mark.slow)],
+    ids=["whisper", "wav2vec2-bert"],
+)
 def test_a_spectrogram_is_in_the_graph(config, tmp_path):
     torch.manual_seed(0)
     encoder = Encoder(config, frozen="all")

@@ -11,27 +11,42 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RECIPES, ROOT, TINY, run
+from conftest import RECIPES, ROOT, TINY, run, thinned
 from torch import nn
 
 from speechbrain_ser import parallel
+from speechbrain_ser.data.corpora import iemocap, mini
 from speechbrain_ser.data.datasets import ShuffledBatches
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import experiment
 
 SCRIPT = "recipes/IEMOCAP/train_multitask.py"
+FOLDER = "multitask_table/fold1/1000"
 STILL = "{hidden_dropout: 0, attention_dropout: 0, projection_dropout: 0}"
-WORDS = [SCRIPT, "hparams/multitask.yaml", "--mini", "True", "--max_epochs", "2"]
-WORDS += ["--batch_size", "33", "--test_batch_size", "32", "--noprogressbar", "--workers", "0"]
+WORDS = [SCRIPT, "hparams/multitask.yaml", "--corpus", "table", "--max_epochs", "2"]
+WORDS += ["--batch_size", "17", "--test_batch_size", "32", "--noprogressbar", "--workers", "0"]
 WORDS += ["--encoder", str(TINY), "--dim", "16", "--dropout", "0", "--time_mask", "0"]
 WORDS += ["--network", STILL, "--tasks", "[emotion, gender, asr]"]
 
 
-def start(results: Path) -> subprocess.Popen:
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    """A few recordings of each speaker."""
+    manifest = thinned(iemocap.prepare(mini.make("iemocap")))
+    path = tmp_path_factory.mktemp("corpus") / "table.csv"
+    columns = ("wav", "emotion", "speaker", "gender", "words")
+    with open(path, "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([*columns[:-1], "transcript"])
+        rows.writerows([row[column] for column in columns] for row in manifest.values())
+    return path
+
+
+def start(results: Path, table: Path) -> subprocess.Popen:
     """A run on two processes, with one thread each."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return subprocess.Popen(
-        [*torchrun, "--nproc_per_node", "2", *WORDS, "--results", str(results)],
+        [*torchrun, "--nproc_per_node", "2", *words(results, table)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -39,6 +54,10 @@ def start(results: Path) -> subprocess.Popen:
         text=True,
         start_new_session=True,
     )
+
+
+def words(results: Path, table: Path) -> list[str]:
+    return [*WORDS, "--data_folder", str(table), "--results", str(results)]
 
 
 def finished(process: subprocess.Popen) -> str:
@@ -54,11 +73,11 @@ def history_of(folder: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory) -> Path:
+def one(table, tmp_path_factory) -> Path:
     """The run of one process: this one."""
     results = tmp_path_factory.mktemp("one")
-    run(RECIPES / "IEMOCAP" / WORDS[1], [*WORDS[1:], "--results", str(results)], whole=True)
-    return results / "multitask/fold1/1000"
+    run(RECIPES / "IEMOCAP" / WORDS[1], words(results, table)[1:], whole=True)
+    return results / FOLDER
 
 
 def assert_same(one: Path, two: Path) -> None:
@@ -80,11 +99,11 @@ def assert_same(one: Path, two: Path) -> None:
 
 
 def test_two_processes_do_what_one_does_and_a_killed_worker_leaves_a_run_that_goes_on(
-    one, tmp_path
+    one, table, tmp_path
 ):
-    """Batches of 33, the last of 30: shares of unequal size; both epochs, and the test."""
-    folder = tmp_path / "multitask/fold1/1000"
-    process = start(tmp_path)
+    """Batches of 17, the last smaller: shares of unequal size; both epochs, and the test."""
+    folder = tmp_path / FOLDER
+    process = start(tmp_path, table)
     deadline = time.monotonic() + 120
     while not list(folder.glob("save/CKPT*")):
         assert time.monotonic() < deadline and process.poll() is None
@@ -96,8 +115,8 @@ def test_two_processes_do_what_one_does_and_a_killed_worker_leaves_a_run_that_go
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert not (folder / "results.json").exists()
-    said = finished(start(tmp_path))
-    assert said.count("mini-iemocap, fold 1\n") == 1  # the first process speaks for both
+    said = finished(start(tmp_path, table))
+    assert said.count("table, fold 1\n") == 1  # the first process speaks for both
     assert_same(one, folder)
 
 

@@ -55,6 +55,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_with_spawned_workers(tmp_path):
     rows = ["path,emotion,speaker"]
     for number, entry in enumerate(recordings(tmp_path, 40, 0.3).values()):

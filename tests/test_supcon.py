@@ -146,7 +146,7 @@ def test_a_projection_is_trained_and_survives_a_resume(tmp_path):
     assert not any(name.startswith("projection") for name in weights)  # it only trains
 
 
-@pytest.mark.parametrize("name", ["emotion", "multitask"])
+@pytest.mark.parametrize("name", ["emotion", pytest.param("multitask", marks=pytest.mark.slow)])
 def test_another_papers_training_takes_the_contrastive_loss(name, tmp_path):
     yaml = RECIPES / f"IEMOCAP/hparams/{name}.yaml"
     found = {}

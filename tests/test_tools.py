@@ -101,6 +101,7 @@ def rows_of(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
     models = [f"{runs}/{name}/fold1/1000/best" for name in ("emotion", "fusion")]
     words = ["--figure", "park8", "--best", *models, "--output_folder", str(tmp_path)]
@@ -129,6 +130,7 @@ def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
         assert value == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
     runs, tmp_path, capsys, without_corpora
 ):

@@ -316,6 +316,7 @@ def best(tmp_path_factory) -> Path:
     return folder / "emotion/fold1/1000/best"
 
 
+@pytest.mark.slow
 def test_a_recipe_pads_to_all_positions_if_it_is_told_to(best, tmp_path):
     config = best.parents[3] / "whisper.json"
     words = ["--encoder", str(config), "--max_epochs", "1"]

@@ -61,8 +61,10 @@ def parse(script: Path, arguments: Sequence[str]) -> Command:
         raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
     tree = read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
-    name_labels_by_texts(tree, path)
-    tell_targets(tree, path)
+    resolved = hp.resolve(tree, path)
+    if name_labels_by_texts(tree, resolved):
+        resolved = hp.resolve(tree, path)
+    tell_targets(tree, resolved)
     refuse_precision(tree, run_opts)
     return Command(path, tree, overrides, run_opts, passed)
 
@@ -74,25 +76,28 @@ def check(settings: Mapping, path: Path, overrides: Mapping) -> None:
     schema.check(hp.plain(settings), hp.plain(hp.resolve(hp.read(path, name), path)))
 
 
-def name_labels_by_texts(tree: CommentedMap, path: Path) -> None:
+def name_labels_by_texts(tree: CommentedMap, resolved: Mapping) -> bool:
     """Put the texts of labels that are numbers in their place, for a corpus holds texts.
 
-    Raises InputError for labels of which yaml makes something else.
+    Whether the tree changed. Raises InputError for labels of which yaml makes something else.
     """
-    labels = hp.resolve(tree, path)["corpus"].get("labels")
+    changed = False
+    labels = resolved["corpus"].get("labels")
     if isinstance(labels, list) and (texts := _texts("corpus.labels", labels)) != labels:
         tree["corpus"]["labels"] = CommentedSeq(texts)
+        changed = True
     for field, values in tree["targets"].items():
         if isinstance(values, list) and (texts := _texts(f"targets.{field}", values)) != values:
             tree["targets"][field] = CommentedSeq(texts)
+            changed = True
+    return changed
 
 
-def tell_targets(tree: CommentedMap, path: Path) -> None:
+def tell_targets(tree: CommentedMap, resolved: Mapping) -> None:
     """Tell a corpus that has `fields` and `shares` which of them the targets need.
 
     Raises InputError for targets that are none.
     """
-    resolved = hp.resolve(tree, path)
     corpus, made = resolved["corpus"], kinds.of(resolved["targets"])
     numbers = kinds.numbers_of(made)
     if "fields" in corpus and numbers:

@@ -84,7 +84,8 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     report.refuse_labels(targets)
     refuse_unknown_targets(brain_class, script, targets)
     tree["targets"].update(targets)
-    hp.override(tree, brain_class.corpus_settings(settings, parts))
+    known = {**settings, "targets": targets}
+    hp.override(tree, brain_class.corpus_settings(known, parts))
     settings = hp.resolve(tree, path)
 
     if not parallel.is_first():
