@@ -116,7 +116,7 @@ def corrected(folder, change):
 
 
 def kept(folder):
-    """The names that the run kept of its corpus: the tests' runs read a sixth of it."""
+    """The names that the run kept of its corpus: the tests' runs read a tenth of it."""
     manifest = json.loads((folder / "results/emotion_table/fold1/1000/manifest.json").read_text())
     return sorted(manifest)
 

@@ -11,6 +11,7 @@ import torch
 from benchmarks.common import recordings
 from conftest import RECIPES, ROOT, YAMLS, earlier, run, script_of, tiny
 
+from speechbrain_ser.campaign import plan
 from speechbrain_ser.data import datasets
 from speechbrain_ser.data import store as features
 
@@ -33,6 +34,7 @@ def test_the_datasets_of_every_recipe_pickle(yaml, words, runs, tmp_path, monkey
         if len(made) == 3:
             raise Made
 
+    plan.brain_of(script_of(yaml))  # its script, imported later, would hold on to `keep`
     monkeypatch.setattr(datasets, "make_loader", keep)
     monkeypatch.setattr(features, "cache_folder", lambda: tmp_path)
     with pytest.raises(Made):

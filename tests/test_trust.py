@@ -30,7 +30,7 @@ UNSEEN = f'{WITHOUT} {{outer: !ref "<corpus[emotion_split]>"}}'
 
 def trained(results: Path, *words: str) -> Path:
     """The folder of a run of the linear baseline, a second long."""
-    run(LINEAR, tiny(LINEAR, results, "--max_epochs", "1", *words))
+    run(LINEAR, tiny(LINEAR, results, "--max_epochs", "1", *words), figures=True)
     (folder,) = results.glob("linear*/fold1/*")
     return folder
 

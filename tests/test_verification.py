@@ -63,6 +63,6 @@ def test_the_test_speakers_are_unknown_to_the_network(folder):
 
 
 def test_one_recording_of_each_speaker_makes_no_trial(tmp_path):
-    run(SPEAKER, tiny(SPEAKER, tmp_path, "--max_epochs", "1"))  # of VoxCeleb1's list, a sixth
+    run(SPEAKER, tiny(SPEAKER, tmp_path, "--max_epochs", "1"))  # of VoxCeleb1's list, a tenth
     with pytest.raises(InputError, match="two recordings of one of them"):
         run(VERIFICATION, tiny(VERIFICATION, tmp_path, "--max_epochs", "0"))
