@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 from benchmarks.common import TINY
-from conftest import ser
+from conftest import RECIPES, ser
 
 from speechbrain_ser import EmotionRecognizer, output
 from speechbrain_ser.campaign import cross_corpus
 from speechbrain_ser.errors import InputError
+
+DIMENSIONS = [RECIPES / "RAVDESS/train_dimensions.py", "hparams/dimensions.yaml"]
 
 
 def manifest(emotions, speakers="AB", **more):
@@ -144,6 +146,10 @@ def test_a_table_of_both_directions(two_corpora, monkeypatch, capsys):
         (
             ["--train", "one=one.csv", "--test", "other=other.csv", "--conditions", "fog"],
             "'fog' is no condition",
+        ),
+        (
+            [*DIMENSIONS, "--train", "one=one.csv", "--test", "other=other.csv"],
+            "dimensions.yaml learns intensity as numbers: take a recipe of emotions",
         ),
     ],
 )

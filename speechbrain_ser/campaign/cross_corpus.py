@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data import targets
 from speechbrain_ser.data.corpora import LeftOut, joined
 from speechbrain_ser.data.labels import Merge, between_corpora, choose
 from speechbrain_ser.errors import InputError
@@ -103,7 +104,20 @@ def command(recipe: Sequence[str], table: Path, labels: Sequence[str], tested: S
         *("--variant", f"_{table.stem}"),
     ]
     path, tree, *_ = command_line.parse(Path(script), words)
+    settings = hp.resolve(tree, path)
+    refuse_other_targets(settings["targets"], path.name)
     split = f"given_session {{test: [{', '.join(tested)}]}}"
-    if experiment.chooses_on_validation(hp.resolve(tree, path)):
+    if experiment.chooses_on_validation(settings):
         split = "official {valid_share: 0.2, valid_by: speaker}"
     return [script, *words, "--split", SPLITS + split]
+
+
+def refuse_other_targets(specs: Mapping[str, targets.Spec], yaml: str) -> None:
+    """Raise InputError for a recipe that learns something else than emotions, as classes."""
+    field, main = next(iter(targets.of(specs).items()))
+    if field != "emotion" or main.kind != "classes":
+        raise InputError(
+            f"corpora are compared over the emotions that all have, and {yaml} learns {field} as "
+            f"{main.kind}: take a recipe of emotions, recipes/RAVDESS/train_combined.py "
+            "hparams/combined.yaml"
+        )
