@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data import targets
 from speechbrain_ser.data.corpora import download, iemocap, measure, nemo, ravdess, table, voxceleb1
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import command_line
@@ -107,6 +108,10 @@ def test_iemocap_four_classes(release):
         "valence": "2.5000",
         "arousal": "3.5000",
         "dominance": "1.6667",
+        "ratings": {"happy": 3},
+        "valence_by_rater": [3],
+        "arousal_by_rater": [2],
+        "dominance_by_rater": [2],
     }
     assert manifest["Ses03F_impro01_F000"]["words"] == "WELL KNOWN CAFES DON'T YOU"
     assert manifest["Ses03F_script01_1_F001"]["style"] == "script"
@@ -164,6 +169,23 @@ def test_iemocap_full_agreement_of_improvised_speech(release):
         "F003": ("neutral", "neutral"),
     }
     assert {row["style"] for row in manifest.values()} == {"impro"}
+    rated = iemocap.prepare(release, labels=["angry", "happy", "neutral"])
+    found = {turn: rated[f"{dialog}_{turn}"]["ratings"] for turn in opinions}
+    assert found == {
+        "F000": {"happy": 3},
+        "F001": {"happy": 3, "neutral": 1},
+        "F002": {"angry": 3},
+        "F003": {"neutral": 4, "sad": 1},
+        "M000": {"happy": 3},
+        "M001": {"happy": 3},  # who named two that count as one named it once
+        "M002": {"angry": 3, "neutral": 1},
+        "M003": {"neutral": 2},
+    }
+    apart = iemocap.prepare(release, labels=["excited"], merge=None)
+    assert apart[f"{dialog}_M001"]["ratings"] == {"excited": 3, "happy": 3}
+    shares = targets.Shares("emotion", ["angry", "happy", "neutral", "sad"])
+    item = shares.items("", rated[f"{dialog}_F003"])
+    assert item["emotion_shares"].tolist() == pytest.approx([0, 0, 0.8, 0.2])
 
 
 def test_iemocap_alignments(release, monkeypatch):

@@ -3,6 +3,7 @@
 import logging
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +34,16 @@ RATED = re.compile(r"\[([\d.]+), ([\d.]+), ([\d.]+)\]\s*$")  # behind the emotio
 DIMENSIONS = ("valence", "arousal", "dominance")  # in their order there; arousal is "activation"
 UTT_ID = re.compile(r"(Ses0\d[FM])_([a-z]+)\w*_([FM])\w+")  # Ses05F_script03_2_M012
 RATER = re.compile(r"C-E\d+:(.*)")
+NUMBERS = re.compile(r"A-E\d+:\s*val\s*(\d*)\s*;\s*act\s*(\d*)\s*;\s*dom\s*(\d*)")
+RATERS_WORDS = {
+    "anger": "angry",
+    "happiness": "happy",
+    "sadness": "sad",
+    "neutral state": "neutral",
+    "frustration": "frustrated",
+    "fear": "fearful",
+    "surprise": "surprised",
+}
 ALIGNED = re.compile(
     r"^[^\S\n]*\d+(?:[^\S\n]+-?\d+){2}[^\S\n]+[A-Z']", re.MULTILINE | re.IGNORECASE
 )
@@ -56,6 +67,9 @@ def prepare(
     Ses01F, which names who wore the markers; Pepino 2021 groups by it), "aligned" (whether the
     release's forced alignment holds a word of it; "" where the release has no alignments), and the
     mean of the raters' "valence", "arousal" and "dominance", about 1 to 5, as text ("" without).
+    Of the raters, not of the speakers' own opinions, it has "ratings", {emotion after merging: how
+    many named it}, of which a target with `soft: True` takes its shares (a rater may name several),
+    and each one's numbers, "valence_by_rater", "arousal_by_rater" and "dominance_by_rater".
 
     Arguments
     ---------
@@ -86,7 +100,7 @@ def prepare(
     for session, folder in sessions:
         recorded = sorted((folder / "sentences" / "wav").glob("*/[!.]*.wav"))
         unheard = dict.fromkeys(recorded)
-        for utt_id, emotion, agreed, words, rated in _utterances(folder):
+        for utt_id, emotion, words, opinions, rated in _utterances(folder):
             dialog = utt_id.rsplit("_", 1)[0]
             side, style, gender = UTT_ID.fullmatch(utt_id).groups()
             wav = folder / "sentences" / "wav" / dialog / f"{utt_id}.wav"
@@ -97,7 +111,7 @@ def prepare(
                 left_out.add(f"labelled {label}", utt_id)
             elif style not in styles:
                 left_out.add(f"of style {style}", utt_id)
-            elif full_agreement and not agreed:
+            elif full_agreement and not _agree(opinions[:3]):
                 left_out.add("on whose label the first three raters do not agree", utt_id)
             elif not is_recorded:
                 silent.append(wav)
@@ -114,6 +128,7 @@ def prepare(
                     raw_emotion=emotion,
                     dialog_side=side,
                     aligned=_is_aligned(folder, dialog, utt_id) if has_alignments else "",
+                    ratings=_counts(opinions, merge),
                     **rated,
                 )
         for wav in unheard:
@@ -153,8 +168,8 @@ def _sessions(data_folder: str | Path) -> list[tuple[str, Path]]:
     return folders
 
 
-def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str, dict[str, str]]]:
-    """(utt_id, raw emotion, do the first three raters agree?, words, ratings) of one session."""
+def _utterances(session: Path) -> Iterator[tuple[str, str, str, list[set[str]], dict]]:
+    """(utt_id, raw emotion, words, each rater's emotions, ratings as numbers) of one session."""
     folder = session / "dialog" / "EmoEvaluation"
     evaluations = sorted(folder.glob("Ses*.txt"))  # leaves out ._Ses*.txt and the subfolders
     if not evaluations:
@@ -180,11 +195,15 @@ def _utterances(session: Path) -> Iterator[tuple[str, str, bool, str, dict[str, 
             if match[1] in known:
                 raise InputError(f"{evaluation}: {match[1]} is evaluated twice: remove one line")
             known.add(match[1])
-            raters = [_opinion(line) for line in RATER.findall(block)[:3]]
-            agreed = len(raters) == 3 and len(raters[0]) == 1 and raters.count(raters[0]) == 3
+            opinions = [_opinion(said) for said in RATER.findall(block)]
             means = RATED.search(line)
             rated = dict(zip(DIMENSIONS, means.groups() if means else ("",) * 3, strict=True))
-            yield match[1], EMOTIONS[match[2]], agreed, words.get(match[1], ""), rated
+            by_rater = NUMBERS.findall(block)
+            for position, name in enumerate(DIMENSIONS):
+                rated[f"{name}_by_rater"] = [
+                    int(own[position]) for own in by_rater if own[position]
+                ]
+            yield match[1], EMOTIONS[match[2]], words.get(match[1], ""), opinions, rated
 
 
 def _alignments(session: Path) -> Path:
@@ -207,8 +226,20 @@ def _holds(path: Path, pattern: re.Pattern) -> bool:
 
 
 def _opinion(line: str) -> set[str]:
-    """The labels of one rater, who may have given several: `\\tHappiness; Excited;\\t()`."""
-    return {label.strip() for label in line.split("(")[0].split(";")} - {""}
+    """The emotions of one rater, who may have named several: `\\tHappiness; Excited;\\t()`."""
+    said = {label.strip().casefold() for label in line.split("(")[0].split(";")} - {""}
+    return {RATERS_WORDS.get(word, word) for word in said}
+
+
+def _agree(opinions: Sequence[set[str]]) -> bool:
+    """Whether three raters named one and the same emotion and no other."""
+    return len(opinions) == 3 and len(opinions[0]) == 1 and all(o == opinions[0] for o in opinions)
+
+
+def _counts(opinions: Sequence[set[str]], merge: Mapping[str, str]) -> dict[str, int]:
+    """How many raters named each emotion; one who named two that count as one named it once."""
+    merged = ({merge.get(emotion, emotion) for emotion in own} - {None} for own in opinions)
+    return dict(sorted(Counter(emotion for own in merged for emotion in own).items()))
 
 
 def _transcripts(path: Path) -> dict[str, str]:
