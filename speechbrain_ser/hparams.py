@@ -1,10 +1,11 @@
 """HyperPyYAML files as trees: overrides, what only the run can know, and cutting parts out."""
 
 import difflib
+import functools
 import inspect
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.tag import Tag
 
 from speechbrain_ser.errors import InputError
+
+REFERENCE = re.compile(r"<(\w+)")  # of !ref <key> and !ref <key[of_it]>
 
 
 def read(path: Path, corpus: Any = None) -> CommentedMap:
@@ -101,6 +104,12 @@ def fragment_of(folder: Path, name: str) -> tuple[Path, CommentedMap]:
 
 
 def load_tree(text: str) -> CommentedMap:
+    """A yaml's text as a tree of its own, with its tags and without its comments."""
+    return bare(_parsed(text), {})
+
+
+@functools.lru_cache(maxsize=128)  # the same few files are read for every row of a table
+def _parsed(text: str) -> CommentedMap:
     return ruamel.yaml.YAML().load(text) or CommentedMap()
 
 
@@ -191,9 +200,12 @@ def tag_of(node: Any) -> str:
     return getattr(getattr(node, "tag", None), "value", None) or ""
 
 
-def resolve(tree: Mapping, path: str | Path) -> CommentedMap:
-    """The tree with includes and references resolved, without comments."""
-    stream = io.StringIO(dump(tree))
+def resolve(tree: Mapping, path: str | Path, keys: Collection[str] | None = None) -> CommentedMap:
+    """The tree with includes and references resolved, without comments.
+
+    keys : what is asked for, which with all that it refers to is resolved alone, and faster
+    """
+    stream = io.StringIO(dump(tree if keys is None else needed(tree, keys)))
     stream.name = str(path)  # includes are relative to it
     try:
         return bare(load_tree(hyperpyyaml.resolve_references(stream).getvalue()), {})
@@ -204,6 +216,25 @@ def resolve(tree: Mapping, path: str | Path) -> CommentedMap:
                 "numbers alone by recipes/RAVDESS/train_dimensions.py hparams/dimensions.yaml"
             ) from None
         raise InputError(f"{path} does not resolve: {error}") from None
+
+
+def needed(tree: Mapping, keys: Collection[str]) -> CommentedMap:
+    """These keys of a tree and those that they refer to, <key>, directly or not."""
+    needed: set[str] = set()
+    asked = [key for key in keys if key in tree]
+    while asked:
+        key = asked.pop()
+        if key not in needed:
+            needed.add(key)
+            asked += [name for name in _referred(tree[key]) if name in tree]
+    return CommentedMap((key, value) for key, value in tree.items() if key in needed)
+
+
+def _referred(node: Any) -> list[str]:
+    if isinstance(node, Mapping | list):
+        children = node.values() if isinstance(node, Mapping) else node
+        return [name for child in children for name in _referred(child)]
+    return REFERENCE.findall(str(getattr(node, "value", node)))
 
 
 def bare(node: Any, known: dict[int, Any] | None = None) -> Any:

@@ -229,3 +229,23 @@ def test_what_only_a_class_can_judge_is_a_sentence(words, tmp_path, monkeypatch)
     yaml = RECIPES / "IEMOCAP/hparams/asr_gender.yaml"
     with pytest.raises(InputError):
         run(yaml, [str(yaml), "--mini", "True", "--results", str(tmp_path), *words])
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_some_settings_resolve_as_they_do_among_all(yaml):
+    tree = hp.read(yaml)
+    for keys in (["output_folder"], ["corpus", "split", "targets"]):
+        some, whole = hp.resolve(tree, yaml, keys), hp.resolve(tree, yaml)
+        assert set(keys) <= set(some) < set(whole)
+        for key in keys:
+            assert hp.plain(some[key]) == hp.plain(whole[key])
+
+
+def test_a_text_that_is_read_again_is_another_tree():
+    text = "a: {b: [1, 2]}\nc: !new:x.Y {d: 1}"
+    tree = hp.load_tree(text)
+    tree["a"]["b"].append(3)
+    hp.override(tree, hp.load_tree("c: {d: 2}"))
+    again = hp.load_tree(text)
+    assert again["a"]["b"] == [1, 2] and again["c"]["d"] == 1
+    assert hp.tag_of(again["c"]) == hp.tag_of(tree["c"]) == "!new:x.Y"

@@ -96,7 +96,7 @@ def add(plan: Plan, script: str, words: Sequence[str]) -> Path:
 def folder_of(command: Sequence[str]) -> Path:
     """The folder that a recipe's command fills."""
     path, tree, *_ = command_line.parse(Path(command[0]), command[1:])
-    return Path(hp.resolve(tree, path)["output_folder"])
+    return Path(hp.resolve(tree, path, ["output_folder"])["output_folder"])
 
 
 def making(best: str, settings: Mapping) -> list[str]:
@@ -145,7 +145,12 @@ def number_of_folds(command: Sequence[str]) -> int:
     """
     script, *words = command
     path, tree, *_ = command_line.parse(Path(script), words)
-    settings = hp.resolve(tree, path)
+    return _folds_of(hp.dump(hp.needed(tree, ("corpus", "split", "data_folder"))), path)
+
+
+@cache  # the rows of a table have few splits between them
+def _folds_of(source_and_split: str, path: Path) -> int:
+    settings = hp.resolve(hp.load_tree(source_and_split), path)
     built = hp.build({key: settings[key] for key in ("corpus", "split")})
     if built["split"] is None:
         return 1

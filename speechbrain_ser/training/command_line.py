@@ -61,9 +61,10 @@ def parse(script: Path, arguments: Sequence[str]) -> Command:
         raise InputError("checkpoints are written at the end of each epoch: no --ckpt_interval")
     tree = read(path, overrides)
     hp.override(tree, {key: value for key, value in passed.items() if key in NUMERIC})
-    resolved = hp.resolve(tree, path)
+    asked = ("corpus", "targets")
+    resolved = hp.resolve(tree, path, asked)
     if name_labels_by_texts(tree, resolved):
-        resolved = hp.resolve(tree, path)
+        resolved = hp.resolve(tree, path, asked)
     tell_targets(tree, resolved)
     refuse_precision(tree, run_opts)
     return Command(path, tree, overrides, run_opts, passed)
