@@ -210,7 +210,7 @@ def test_shares_in_the_combined_method(corpus, tmp_path):
     (tmp_path / "rated.csv").write_text("\n".join(lines) + "\n")
     soft = of_table(tmp_path / "rated.csv", tmp_path, COMBINED, "emotion: {soft: True}")
     run(COMBINED, soft, whole=True)
-    folder = one(tmp_path, "combined_table")
+    folder = one(tmp_path, "combined_rated")
     told, manifest = read_json(folder / "results.json"), read_json(folder / "manifest.json")
     assert told["labels"] == ["happy", "sad"] and told["KL"] >= 0
     counted = {tuple(sorted(entry["ratings"].items())) for entry in manifest.values()}

@@ -383,7 +383,7 @@ def test_a_table_brings_its_own_labels(runs, tmp_path):
     words = tiny(EMOTION, tmp_path, "--corpus", "table", "--data_folder", str(table))
     words[words.index("--mini") + 1] = "False"
     run(EMOTION, [*words, "--max_epochs", "1", "--lr", "0.001"])
-    results = json.loads((tmp_path / "emotion_table/fold1/1000/results.json").read_text())
+    results = json.loads((tmp_path / "emotion_mine/fold1/1000/results.json").read_text())
     assert results["corpus"] == "table"
     assert results["labels"] == ["ang", "hap", "neu", "sad"]
 
@@ -410,7 +410,7 @@ def test_all_bad_recordings_are_named_at_once_or_left_out(runs, tmp_path, caplog
     assert not list(tmp_path.rglob("CKPT*")), "nothing was trained"
     run(EMOTION, [*words, "--unreadable", "leave_out"])
     assert f"{count} recordings are left out, such as: " in caplog.text
-    folder = tmp_path / "emotion_table/fold1/1000"
+    folder = tmp_path / "emotion_mine/fold1/1000"
     assert json.loads((folder / "results.json").read_text())["left_out"] == count
     assert "silent" not in (folder / "manifest.json").read_text()
     assert (folder / "left_out.txt").read_text().count("is silent") == count

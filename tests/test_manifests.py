@@ -102,7 +102,7 @@ def copy_of(mine, tmp_path):
 
 
 def results_of(folder):
-    return json.loads((folder / "results/emotion_table/fold1/1000/results.json").read_text())
+    return json.loads((folder / "results/emotion_mine/fold1/1000/results.json").read_text())
 
 
 def corrected(folder, change):
@@ -117,7 +117,7 @@ def corrected(folder, change):
 
 def kept(folder):
     """The names that the run kept of its corpus: the tests' runs read a tenth of it."""
-    manifest = json.loads((folder / "results/emotion_table/fold1/1000/manifest.json").read_text())
+    manifest = json.loads((folder / "results/emotion_mine/fold1/1000/manifest.json").read_text())
     return sorted(manifest)
 
 
@@ -152,13 +152,13 @@ def test_a_corpus_that_moved_is_the_same(mine, tmp_path, capsys):
     run(EMOTION, words(folder, corpus="moved"))
     assert results_of(folder) == before, "it was complete"
     run(EMOTION, words(folder, "--fold", "2", corpus="moved"))
-    runs = summary.runs_of(folder / "results/emotion_table")
+    runs = summary.runs_of(folder / "results/emotion_mine")
     assert len(runs) == 2 and len({r["manifest"] for r in runs}) == 1
 
 
 def test_folds_of_different_states_are_not_pooled(mine, tmp_path):
     folder = copy_of(mine, tmp_path)
-    experiment = folder / "results/emotion_table"
+    experiment = folder / "results/emotion_mine"
     other = experiment / "fold2/1000"
     shutil.copytree(experiment / "fold1/1000", other)
     manifest = json.loads((other / "manifest.json").read_text())

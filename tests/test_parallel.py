@@ -21,7 +21,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import experiment
 
 SCRIPT = "recipes/IEMOCAP/train_multitask.py"
-FOLDER = "multitask_table/fold1/1000"
+FOLDER = "multitask_few/fold1/1000"
 STILL = "{hidden_dropout: 0, attention_dropout: 0, projection_dropout: 0}"
 WORDS = [SCRIPT, "hparams/multitask.yaml", "--corpus", "table", "--max_epochs", "2"]
 WORDS += ["--batch_size", "17", "--test_batch_size", "32", "--noprogressbar", "--workers", "0"]
@@ -33,7 +33,7 @@ WORDS += ["--network", STILL, "--tasks", "[emotion, gender, asr]"]
 def table(tmp_path_factory) -> Path:
     """A few recordings of each speaker."""
     manifest = thinned(iemocap.prepare(mini.make("iemocap")))
-    path = tmp_path_factory.mktemp("corpus") / "table.csv"
+    path = tmp_path_factory.mktemp("corpus") / "few.csv"
     columns = ("wav", "emotion", "speaker", "gender", "words")
     with open(path, "w", newline="") as file:
         rows = csv.writer(file)

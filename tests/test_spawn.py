@@ -73,5 +73,5 @@ def test_a_recipe_trains_with_spawned_workers(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "emotion_table/fold1/1000/results.json").read_text())
+    results = json.loads((tmp_path / "emotion_mine/fold1/1000/results.json").read_text())
     assert results["epochs"] == 1

@@ -290,7 +290,7 @@ def test_a_recipe_trains_on_rated_segments_and_goes_on_elsewhere(tmp_path):
         return [*words, "--corpus", corpus, "--data_folder", str(tmp_path / "mine.csv")]
 
     run(EMOTION, words(audio), whole=True)
-    folder = tmp_path / "results/emotion_table/fold1/1000"
+    folder = tmp_path / "results/emotion_mine/fold1/1000"
     before = (folder / "results.json").read_text()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["0_3_4"]["ratings"] == {"happy": 3} and len(manifest) == 72

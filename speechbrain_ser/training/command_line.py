@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ NUMERIC = (
     "max_grad_norm",
     "skip_nonfinite_grads",
 )
+
+UNTYPED = re.compile(r"[^\w.+-]+")  # what a folder's name should not hold
 
 
 class Command(NamedTuple):
@@ -193,6 +196,8 @@ def read(path: Path, overrides: Mapping) -> CommentedMap:
         hp.override(tree, mini_preset(path, tree["experiment"]))
         tree["corpus"]["expected"] = None
         data_folder = str(mini.make(corpus))
+    if corpus == "table" and data_folder:  # two tables are two corpora
+        tree["variant"] = f"_{UNTYPED.sub('-', Path(str(data_folder)).stem)}"
     hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
     tree["data_folder"] = data_folder
     if not isinstance(tree["targets"], Mapping):  # which others refer into
