@@ -388,6 +388,15 @@ def test_a_table_brings_its_own_labels(runs, tmp_path):
     assert results["labels"] == ["ang", "hap", "neu", "sad"]
 
 
+def test_the_encoder_sets_dim(tmp_path):
+    words = tiny(EMOTION, tmp_path, "--max_epochs", "1")
+    at = words.index("--dim")
+    run(EMOTION, words[:at] + words[at + 2 :])
+    assert hp.load_tree((tmp_path / "emotion/fold1/1000/hyperparams.yaml").read_text())["dim"] == 16
+    with pytest.raises(InputError, match="encoder nowhere/x does not load"):
+        run(EMOTION, [*words[:at], *words[at + 2 :], "--encoder", "nowhere/x"])
+
+
 def test_all_bad_recordings_are_named_at_once_or_left_out(runs, tmp_path, caplog):
     manifest = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text())
     rows = ["path,emotion,speaker"]

@@ -249,3 +249,32 @@ def test_a_text_that_is_read_again_is_another_tree():
     again = hp.load_tree(text)
     assert again["a"]["b"] == [1, 2] and again["c"]["d"] == 1
     assert hp.tag_of(again["c"]) == hp.tag_of(tree["c"]) == "!new:x.Y"
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words", "found"),
+    [
+        ("RAVDESS/hparams/member", [], {"n_folds": 3}),
+        ("RAVDESS/hparams/combined", [], {"n_folds": 3}),
+        ("IEMOCAP/hparams/emotion", ["--corpus", "table"], {"n_folds": 3}),
+        ("VoxCeleb1/hparams/speaker", ["--corpus", "ravdess"], {"outer": {"n_folds": 3}}),
+    ],
+)
+def test_so_many_folds_as_are_asked_for(yaml, words, found):
+    path = RECIPES / f"{yaml}.yaml"
+    words = [str(path), *words, "--data_folder", "/nowhere/mine.csv", "--n_folds", "3"]
+    path, tree, *_ = command_line.parse(script_of(path), words)
+    assert hp.resolve(tree, path)["split"] == found
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "words", "message"),
+    [
+        ("x", [], "n_folds is x: use a number from 2"),
+        ("1", [], "n_folds is 1: use a number from 2"),
+        ("3", ["--split", "!ref <corpus[emobox_split]>"], "folds of given_folds are the corpus'"),
+    ],
+)
+def test_folds_that_cannot_be_dealt(n_folds, words, message):
+    with pytest.raises(InputError, match=message):
+        checked(RECIPES / "RAVDESS/hparams/combined.yaml", *words, "--n_folds", n_folds)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import speechbrain as sb
 import torch
@@ -32,6 +32,7 @@ NUMERIC = (
     "skip_nonfinite_grads",
 )
 
+APART = ("corpus", "n_folds")  # of the command line: what is no setting of the yaml's own level
 UNTYPED = re.compile(r"[^\w.+-]+")  # what a folder's name should not hold
 
 
@@ -198,11 +199,39 @@ def read(path: Path, overrides: Mapping) -> CommentedMap:
         data_folder = str(mini.make(corpus))
     if corpus == "table" and data_folder:  # two tables are two corpora
         tree["variant"] = f"_{UNTYPED.sub('-', Path(str(data_folder)).stem)}"
-    hp.override(tree, {key: value for key, value in overrides.items() if key != "corpus"})
+    hp.override(tree, {key: value for key, value in overrides.items() if key not in APART})
     tree["data_folder"] = data_folder
     if not isinstance(tree["targets"], Mapping):  # which others refer into
         raise InputError(f"targets is {tree['targets']!r}: use a mapping, {{emotion: [...]}}")
+    if "n_folds" in overrides:
+        deal(tree, path, overrides["n_folds"])
     return tree
+
+
+def deal(tree: CommentedMap, path: Path, n_folds: int) -> None:
+    """Have the split deal its speakers into so many folds; InputError for one that does not."""
+    if isinstance(n_folds, bool) or not isinstance(n_folds, int) or n_folds < 2:
+        raise InputError(f"n_folds is {n_folds}: use a number from 2")
+
+    def put(node: Any) -> bool:
+        if not isinstance(node, Mapping):
+            return False
+        if "n_folds" in node:
+            node["n_folds"] = n_folds
+            return True
+        return any(put(child) for child in node.values())
+
+    if put(tree["split"]):
+        return
+    if not put(split := hp.resolve(tree, path, ["split"])["split"]):
+        raise InputError(
+            f"n_folds is {n_folds}, and the folds of {hp.tag_of(split).rpartition('.')[2]} are the "
+            "corpus' own: leave it out, or deal the speakers, "
+            f"--split '!name:speechbrain_ser.data.splits.by_actor {{n_folds: {n_folds}}}'"
+        )
+    hp.override(
+        tree["corpus"], CommentedMap(emotion_split=CommentedMap(n_folds=n_folds)), "corpus."
+    )
 
 
 def mini_preset(path: Path, experiment: str) -> CommentedMap:
@@ -222,7 +251,8 @@ def help_text(script: Path) -> str:
         "",
         "Each is also --setting VALUE, nested ones as --reader '{max_seconds: 5}', classes as",
         "--head '!new:speechbrain_ser.models.heads.LinearHead'. --corpus of ser corpora list, or",
-        "table; --mini True for a trial without data; and SpeechBrain's run options: --device,",
+        "table; --n_folds K deals its speakers into K folds; --encoder sets dim, too;",
+        "--mini True for a trial without data; and SpeechBrain's run options: --device,",
         "--precision, --noprogressbar, ...",
     ]
     return "\n".join(lines)

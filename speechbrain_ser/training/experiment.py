@@ -19,6 +19,7 @@ from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models import saved
+from speechbrain_ser.models.encoders import pretrained
 from speechbrain_ser.results import report
 from speechbrain_ser.training import command_line, imbalance, phases, schedules, source, trust
 from speechbrain_ser.training.brain import SerBrain
@@ -57,6 +58,8 @@ def run(brain_class: type[SerBrain]) -> None:
 def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
     """One run, or the rest of one that was interrupted, or nothing if it is complete."""
     path, tree, overrides, run_opts, passed = command_line.parse(script, arguments)
+    if "encoder" in overrides and "dim" in tree and "dim" not in overrides:
+        tree["dim"] = pretrained.dim_of(tree["encoder"])
     if run_opts.debug:  # a few batches of it are not the run
         tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
         shutil.rmtree(tree["output_folder"], ignore_errors=True)

@@ -105,7 +105,8 @@ def command(phase: Mapping, settings: Mapping, overrides: Mapping, script: Path)
     words = [os.path.relpath(recipe_script), hparams_file]
     inherited = ["results"]
     if phase["same_corpus"]:
-        inherited += ["corpus", "data_folder", "split", "fold", "seed", "protocol", "unreadable"]
+        inherited += ["corpus", "data_folder", "split", "n_folds", "fold", "seed"]
+        inherited += ["protocol", "unreadable"]
     options = {key: overrides[key] for key in inherited if key in overrides}
     if phase["same_corpus"]:  # other values are of a phase's own scores
         options |= {key: value for key, value in BLIND.items() if overrides.get(key) == value}

@@ -124,6 +124,12 @@ def config_of(source: str | Mapping) -> PretrainedConfig:
     return AutoConfig.from_pretrained(resolve(source), trust_remote_code=False)
 
 
+def dim_of(source: str | Mapping) -> int:
+    """How many dimensions the frames of a source's layers have."""
+    with _in_a_sentence(source):
+        return config_of(source).hidden_size
+
+
 def is_normalised(source: str | Mapping) -> bool | None:
     """Whether a source's own feature extractor normalises speech; None if it does not say."""
     if isinstance(source, Mapping) or source.endswith(".json"):
