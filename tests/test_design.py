@@ -1,7 +1,6 @@
 """What the design promises: short scripts, nothing twice, settings that reach the yaml."""
 
 import ast
-import re
 from itertools import combinations
 
 import pytest
@@ -126,9 +125,3 @@ def test_differences_name_a_cause_once():
     old, new = {"lr": 1, "model": {"lr": 1, "dim": 3}}, {"lr": 2, "model": {"lr": 2, "dim": 3}}
     assert hp.differences(old, new) == ["lr: 1 there, 2 here"]
     assert hp.differences(old, {"lr": 1, "model": {"lr": 1}}) == ["model.dim: 3 there, absent here"]
-
-
-def test_relative_links_of_the_pages_exist():
-    for page in [ROOT / "README.md", *RECIPES.glob("*/README.md")]:
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"

@@ -8,9 +8,9 @@ import pytest
 from conftest import ser
 from PIL import Image
 
-from speechbrain_ser.campaign import rows
+from speechbrain_ser.campaign import headlines, rows
 from speechbrain_ser.commands import summarize
-from speechbrain_ser.results import report
+from speechbrain_ser.results import plots, report
 
 HEADER = "paper,item,row,script,hparams,overrides,protocol,corpus,against,gain,gain_low,gain_high"
 SCRIPT = "recipes/RAVDESS/train_linear.py,hparams/linear.yaml"
@@ -70,6 +70,17 @@ def test_the_figure_has_a_line_per_gain(table, tmp_path, capsys):
     assert blue > 100  # C0: a gain whose interval is above 0
 
 
+def test_without_rows_the_ideas_are_drawn(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "gains", lambda gains, *_: drawn.update(gains))
+    assert ser("plot", "gains", "--output", tmp_path / "ideas") == 0
+    expected = {}
+    for paper, idea, row, _ in headlines.ideas().values():
+        values = tuple(float(row[column]) for column in ("gain", "gain_low", "gain_high"))
+        expected[f"{idea}\n{paper}, on {row['corpus']}"] = values
+    assert drawn == expected and len(drawn) == 5
+
+
 def test_cells_of_a_page():
     row = {"gain": "+1.00", "gain_low": "-0.50", "gain_high": "+2.50"}
-    assert summarize.gained(row) == "+1.00 (-0.50 to +2.50)" and summarize.gained({}) == ""
+    assert headlines.gained(row) == "+1.00 (-0.50 to +2.50)" and headlines.gained({}) == ""

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, ser
 from sklearn.metrics import balanced_accuracy_score
 
-from speechbrain_ser.campaign import rows
+from speechbrain_ser.campaign import headlines, rows
 from speechbrain_ser.commands import summarize
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import metrics, summary
@@ -181,19 +181,38 @@ def test_minutes_by_hand():
     assert told == pytest.approx(whole)
 
 
-def test_the_main_page_shows_the_headline_rows(capsys):
-    page = (ROOT / "README.md").read_text()
-    assert summarize.with_measured(page) == page
-    table = page.split(summarize.BEGIN.format("measured"))[1].split(summarize.END)[0]
-    lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
+def lines_of(page: str) -> list[str]:
+    """The rows of a first page's table, which is up to date."""
+    text = (ROOT / page).read_text()
+    assert summarize.with_table(page, text) == text
+    mark = summarize.BEGIN.format(summarize.FIRST_PAGES[page][0])
+    table = text.split(mark)[1].split(summarize.END)[0]
+    return [line for line in table.splitlines() if line.startswith("| ")][1:]
+
+
+def test_the_first_pages_show_the_rows(capsys):
     shown = [row for row in rows.named().values() if row["headline"] and row["UA"]]
+    lines = lines_of("docs/results.md")
     assert 0 < len(lines) == len(shown) <= 10
     for line, row in zip(lines, shown, strict=True):
         assert line.startswith(f"| {row['headline']} | {row['corpus']} |") and row["UA"] in line
+    papers = ["Gao 2023", "Gavali & Verma", "Park 2023", "Pepino 2021", "Wang 2023"]
+    lines = lines_of("README.md")
+    assert sorted(line.split(" | ")[0].removeprefix("| ") for line in lines) == papers
+    page = (ROOT / "README.md").read_text()
+    for line, (name, (*_, row, _)) in zip(lines, headlines.ideas().items(), strict=True):
+        assert f"\nser cross-validate --row {name}\n" in page
+        without = rows.find(row["against"])[1]
+        assert f"| {without['UA_pooled']} | {row['UA_pooled']} | {row['gain']} (" in line
     ser("summarize", "--check")
-    assert capsys.readouterr().out.count("up to date") == 1 + len(rows.files())
-    with pytest.raises(InputError, match="README.md has no <!-- results: measured -->"):
-        summarize.with_measured("no marks")
+    assert capsys.readouterr().out.count("up to date") == 2 + len(rows.files())
+    with pytest.raises(InputError, match="README.md has no <!-- results: ideas -->"):
+        summarize.with_table("README.md", "no marks")
+
+
+def test_every_idea_is_a_row_held_against_one_without_it():
+    for name in headlines.IDEAS:
+        assert rows.find(name)[1]["against"], name
 
 
 def test_rows_are_compared_by_name(tmp_path, capsys, monkeypatch):

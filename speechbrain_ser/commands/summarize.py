@@ -1,8 +1,9 @@
 """Write the results tables of the READMEs from RESULTS.csv, that from runs, and compare rows.
 
 ser summarize                     rewrites what stands between <!-- results: PAPER -->
-                                              and <!-- /results --> in recipes/*/README.md, and the
-                                              table of what was measured in README.md
+                                              and <!-- /results --> in recipes/*/README.md, the
+                                              table of ideas in README.md and that of what was
+                                              measured in docs/results.md
 ser summarize --check             changes nothing; fails if a README is out of date
 ser summarize --collect results   first fills our columns of each RESULTS.csv row whose
                                               runs are in that folder
@@ -18,7 +19,7 @@ import re
 from itertools import groupby
 from pathlib import Path
 
-from speechbrain_ser.campaign import rows
+from speechbrain_ser.campaign import headlines, rows
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.results import dimensions, summary
@@ -71,10 +72,9 @@ SHOWN = {  # column of RESULTS.csv: its heading
 }
 COMPUTED = {  # columns of the pages that follow from others
     "difference": lambda row: difference(row),
-    "interval": lambda row: f"{row['UA_low']} to {row['UA_high']}" if row.get("UA_low") else "",
-    "gained": lambda row: gained(row),
+    "interval": headlines.interval,
+    "gained": headlines.gained,
 }
-GAIN = ("gain", "gain_low", "gain_high")
 TEXT = ("row", "against", "note")
 MEANS = summary.MEANS
 TOLD = {  # filled where the paper has a number; an epoch is 100 updates there (Gavali & Verma)
@@ -88,7 +88,10 @@ OPTIONAL = (
     *("paper_sd", "derived_WA", "derived_UA", *MEANS, *TOLD, "against", "note"),
     *("F1", "F1_pooled", "UA_sd", "UA_pooled_sd"),
 )
-MEASURED = "measured"  # the mark in README.md of the table of all rows with a number of ours
+FIRST_PAGES = {  # page: the mark of its table, and what makes it
+    "README.md": ("ideas", headlines.idea_table),
+    "docs/results.md": ("measured", headlines.measured),
+}
 
 
 def block(members: list[dict]) -> str:
@@ -139,13 +142,6 @@ def difference(row: dict) -> str:
     return f"{float(row['UA']) - float(row['paper_UA']):+.2f}"
 
 
-def gained(row: dict) -> str:
-    """What a row's UA is above that of the row `against`, with its interval."""
-    if not row.get("gain"):
-        return ""
-    return f"{row['gain']} ({row['gain_low']} to {row['gain_high']})"
-
-
 def collect(results: Path, runs: Path) -> None:
     """Fill our columns of a RESULTS.csv from the complete runs below `runs`; others stay as is.
 
@@ -171,7 +167,7 @@ def collect(results: Path, runs: Path) -> None:
         bounds = summary.interval(predictions) if predictions else None
         row["UA_low"], row["UA_high"] = map("{:.2f}".format, bounds) if bounds else ("", "")
         if row.get("against") and (paired := pair([row["against"], rows.name_of(row)], runs)):
-            for column, value in zip(GAIN, ("difference", "low", "high"), strict=True):
+            for column, value in zip(headlines.GAIN, ("difference", "low", "high"), strict=True):
                 row[column] = f"{paired[value]:+.2f}"
         for column in (column for column in TOLD if row.get(f"paper_{column}")):
             row[column] = f"{sum(map(TOLD[column], complete)) / len(complete):.2f}"
@@ -210,31 +206,13 @@ def rewritten(readme: Path, results: Path) -> str:
     return BLOCK.sub(with_tables, text)
 
 
-def measured() -> str:
-    """The rows with a headline and a number of ours: a table for README.md."""
-    columns = {
-        "corpus": "corpus",
-        "WA": "WA",
-        "UA": "UA",
-        "interval": "95 % interval",
-        "gained": "UA gained",
-    }
-    lines = [f"| method | {' | '.join(columns.values())} |", "|---|---|---:|---:|---:|---:|"]
-    for row in rows.named().values():
-        if row["UA"] and row["headline"]:
-            cells = with_computed(row)
-            lines.append(
-                f"| {row['headline']} | {' | '.join(cells[column] for column in columns)} |"
-            )
-    return "\n".join(lines)
-
-
-def with_measured(text: str) -> str:
-    """README.md's text with the table of `measured`."""
-    begin = BEGIN.format(MEASURED)
-    if BLOCK.findall(text).count(MEASURED) != 1:
-        raise InputError(f"README.md has no {begin} ... {END}: put the two lines in, once")
-    return BLOCK.sub(lambda _: f"{begin}\n\n{measured()}\n\n{END}", text)
+def with_table(page: str, text: str) -> str:
+    """The text of one of FIRST_PAGES with its table."""
+    name, made = FIRST_PAGES[page]
+    begin = BEGIN.format(name)
+    if BLOCK.findall(text).count(name) != 1:
+        raise InputError(f"{page} has no {begin} ... {END}: put the two lines in, once")
+    return BLOCK.sub(lambda _: f"{begin}\n\n{made()}\n\n{END}", text)
 
 
 def pair(names: list[str], runs: Path) -> dict | None:
@@ -307,8 +285,9 @@ def run(options: argparse.Namespace) -> None:
             collect(results, options.collect)
         readme = results.with_name("README.md")
         pages[readme] = rewritten(readme, results)
-    main_page = rows.RECIPES.parent / "README.md"
-    pages[main_page] = with_measured(main_page.read_text(encoding="utf-8"))
+    for name in FIRST_PAGES:
+        page = rows.RECIPES.parent / name
+        pages[page] = with_table(name, page.read_text(encoding="utf-8"))
     for page, text in pages.items():
         name = page.relative_to(rows.RECIPES.parent)
         if text == page.read_text(encoding="utf-8"):
