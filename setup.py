@@ -1,14 +1,22 @@
-"""Installation: pip install -e . (extras: mini, egemaps, demo, onnx, loggers, ray, slurm, dev)."""
+"""Installation: pip install -e .
 
+Extras: mini, egemaps, demo, onnx, loggers, ray, slurm, docs, dev.
+"""
+
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+FACE = (HERE / "speechbrain_ser/__init__.py").read_text(encoding="utf-8")
+DOCS = ("mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10")
+
 setup(
     name="speechbrain-ser",
-    version="0.1.0",
+    version=re.search('^__version__ = "(.+)"', FACE, flags=re.MULTILINE)[1],
     description="Speech emotion recognition with SpeechBrain: five papers as recipes",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
@@ -16,6 +24,7 @@ setup(
     packages=find_packages(include=["speechbrain_ser", "speechbrain_ser.*"]),
     entry_points={"console_scripts": ["ser = speechbrain_ser.__main__:main"]},
     package_data={
+        "speechbrain_ser": ["py.typed"],
         "speechbrain_ser.results": ["templates/*"],
         "speechbrain_ser.sharing": ["templates/*", "default/*"],
     },
@@ -46,10 +55,12 @@ setup(
         "onnx": ["onnx>=1.17", "onnxruntime>=1.23", "onnxscript>=0.5"],
         "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
+        "docs": [*DOCS],
         "dev": [
-            *("pytest", "pytest-xdist", "ruff", "yamllint", "pre-commit", "wheel"),
+            *("pytest", "pytest-xdist", "ruff", "mypy", "yamllint", "pre-commit", "wheel"),
             *("gradio>=6.31,<7", "onnxruntime>=1.23", "onnxscript>=0.5"),
             *("ray[data]>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
+            *DOCS,
         ],
     },
     classifiers=[

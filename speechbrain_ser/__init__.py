@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from speechbrain_ser.sharing.inference import Emotion, EmotionRecognizer
 
 __all__ = ["Emotion", "EmotionRecognizer"]
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str):

@@ -59,7 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     if hasattr(module, "USAGE"):  # a recipe's settings may follow
-        options, options.settings = parser.parse_known_args(own)
+        options, settings = parser.parse_known_args(own)
+        options.settings = settings
     else:
         options = parser.parse_intermixed_args(own)  # options may stand between recordings
     return program(f"ser {name}")(module.run)(options)

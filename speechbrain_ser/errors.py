@@ -73,4 +73,4 @@ def in_words(error: OSError) -> str:
     }
     reason = error.strerror or type(error).__name__
     place = f" ({error.filename})" if error.filename else ""
-    return f"{reason}{place}; {helps.get(error.errno, 'see to that, and try again')}"
+    return f"{reason}{place}; {helps.get(error.errno or 0, 'see to that, and try again')}"

@@ -28,7 +28,7 @@ def manifest_of(
         if name not in mini.LAYOUTS:
             raise InputError(f"give the folder of {name}, or set SER_{name.upper()}, to read it")
         print(f"No folder of {name} and no SER_{name.upper()}: this is synthesised speech.")
-        data_folder = mini.make(name)
+        data_folder = str(mini.make(name))
         name, complete = f"mini-{name}", False
     if not complete:
         tree["expected"] = None

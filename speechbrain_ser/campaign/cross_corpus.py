@@ -31,7 +31,7 @@ class Corpus:
     @property
     def emotions(self) -> list[str]:
         """As they count beside others, sorted."""
-        return sorted({*self.words.values()} - {None})
+        return sorted({word for word in self.words.values() if word is not None})
 
     @property
     def words(self) -> dict[str, str | None]:
@@ -63,7 +63,7 @@ def write_table(
     path: Path, training: Sequence[Corpus], tested: Sequence[Corpus], labels: Sequence[str]
 ) -> None:
     """The corpora as one jsonl table: `session` names the corpus, `split` is train or test."""
-    rows = {}
+    rows: dict[str, dict] = {}
     for own in (*training, *tested):
         kept = choose(own.manifest, (), own.merge, LeftOut())
         kept = {utt_id: entry for utt_id, entry in kept.items() if entry["emotion"] in labels}

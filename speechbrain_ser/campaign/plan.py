@@ -51,8 +51,9 @@ def cross_validation(
     if folds is None:
         folds = range(1, number_of_folds(command) + 1)
     own = []
+    each: Sequence[int | None] = seeds or [None]
     for fold in folds:
-        for seed in seeds or [None]:
+        for seed in each:
             seeded = [] if seed is None else ["--seed", str(seed)]
             own.append(add(plan, script, [*words, "--fold", str(fold), *seeded]))
     return own
@@ -126,6 +127,7 @@ def brain_of(script: Path) -> type[SerBrain]:
     if not script.is_file():
         raise InputError(f"there is no script {script}: give one of recipes/*/*.py")
     spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec and spec.loader  # a Python file has both
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     brains = [
