@@ -13,7 +13,9 @@ setup() {
         }
         [ -x .venv/bin/python ] || "$python" -m venv .venv
         echo "Installing into .venv (torch is large: a few minutes) ..."
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+        # Python compiles what is imported; all that is installed takes as long as the download
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+            -e ".[$extras]"
         touch "$stamp"
     fi
     export PATH="$PWD/.venv/bin:$PATH"
