@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -234,6 +235,22 @@ def test_a_batch_changes_no_answer(body):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("body", [DenseBody(6, 4), LstmBody(6, 4)])
+def test_what_does_not_wait_for_lengths_gives_the_same(body, monkeypatch):
+    model = probe(*(Branch(Numbers(1, 3), width=3) for _ in range(2)), body=body).eval()
+    encoded = [features(5, 2, 7), features(4, 2, 6)]
+    found = []
+    for answer in (False, True):
+        monkeypatch.setattr("speechbrain_ser.models.probe.must_not_wait", Mock(return_value=answer))
+        with torch.enable_grad():
+            pooled = model.pool(encoded)
+            pooled.square().sum().backward()
+        found.append([pooled, *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+        model.zero_grad()
+    for waited, other in zip(*found, strict=True):
+        assert torch.allclose(waited, other, atol=1e-6)
+
+
 def test_layers_are_those_of_hugging_face():
     encoder = Encoder(TINY, layerdrop=1.0)
     stacked = EncoderLayers(encoder).train()
@@ -494,3 +511,15 @@ def test_layer_weights_of_several_runs(probes, tmp_path, capsys):
     assert [float(row["weight"]) for row in rows[:3]] == pytest.approx(shares)
     assert ser("plot", "layers", tmp_path, "--output", output) == 2
     assert "holds no complete run of a probe" in capsys.readouterr().err
+    words = ["--format", "svg", "--title", "ours", "--figure", "pepino2", "--output", output]
+    assert ser("plot", "layers", *folders, *words) == 2
+    assert "figure pepino2 has 4 curves (IEMOCAP, pretrained; " in capsys.readouterr().err
+    assert not output.with_suffix(".svg").exists()
+    assert ser("plot", "layers", *folders, *folders, *words) == 0
+    drawn = output.with_suffix(".svg").read_text()
+    assert ">ours<" in drawn and "RAVDESS, ASR-finetuned (1 seed)" in drawn
+    assert ser("plot", "layers", *folders, "--size", "0", "4", "--output", tmp_path / "no") == 2
+    assert "--size 0 4: give 1 to 100 inches" in capsys.readouterr().err
+    assert ser("plot", "layers", folders[0], folders[0], "--output", tmp_path / "no") == 2
+    assert "a folder is named twice" in capsys.readouterr().err
+    assert not list(tmp_path.glob("no*"))

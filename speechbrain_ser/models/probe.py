@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.padding import valid_mask
+from speechbrain_ser.models.padding import must_not_wait, valid_mask
 
 Features = tuple[torch.Tensor, torch.Tensor]  # [batch, frame, layer, dim], frames [batch]
 Statistics = tuple[torch.Tensor, torch.Tensor]  # mean and deviation, [batch, layer, dim] each
@@ -247,13 +247,17 @@ class Probe(nn.Module):
             branch.prepare(*given)
             for branch, *given in zip(self.branches, encoded, statistics, strict=True)
         ]
-        frames = prepared[-1][1]  # [batch]
-        longest = int(frames.max())
+        padded, frames = prepared[-1]  # [batch, frame, dim], [batch]
+        waits_not = must_not_wait(frames)
+        longest = padded.shape[1] if waits_not else int(frames.max())
         valid = valid_mask(frames, longest)
         side_by_side = []
         for branch, (values, _) in zip(self.branches, prepared, strict=True):
             missing = max(0, longest - values.shape[1])
             values = nn.functional.pad(values, (0, 0, 0, missing))[:, :longest]
+            if waits_not:
+                side_by_side.append(branch(values) * valid.unsqueeze(2))
+                continue
             used = branch(values[valid])  # half of a batch may be padding
             side_by_side.append(used.new_zeros(*valid.shape, used.shape[1]))
             side_by_side[-1][valid] = used

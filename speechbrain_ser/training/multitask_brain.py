@@ -134,12 +134,16 @@ class MultitaskBrain(SerBrain):
         within = torch.arange(1, tokens.shape[1], device=counts.device) < counts.unsqueeze(1)
         repeats = ((tokens[:, 1:] == tokens[:, :-1]) & within).sum(dim=1)  # a blank between each
         fits = counts + repeats <= frames
-        for utt_id, known in zip(batch.id, fits.tolist(), strict=True):
+        # one question to a GPU, and rows by number: a mask would ask anew at each use
+        of_rows = zip(batch.id, *torch.stack([fits, counts > 0]).tolist(), strict=True)
+        used = []
+        for row, (utt_id, known, has_words) in enumerate(of_rows):
             if not known and utt_id not in self.too_long:
                 self.too_long.add(utt_id)
                 logger.warning("%s has more tokens than frames: no ASR loss for it", utt_id)
-        used = fits & (counts > 0)
-        if not used.any():
+            if known and has_words:
+                used.append(row)
+        if not used:
             return logits.sum() * 0
         return ctc_loss(
             logits[used].log_softmax(dim=2),

@@ -10,6 +10,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from speechbrain_ser.models.padding import must_not_wait
+
 NAME = "speechbrain_ser"  # of the attention, in a config of Hugging Face
 STEPS = 2**16  # in which a probability of dropout is counted
 
@@ -127,5 +129,15 @@ def attention(
     )
 
 
+def mask(*, attention_mask: torch.Tensor | None = None, **more) -> torch.Tensor | None:
+    """Hugging Face's interface: attention_mask [batch, frame], True for speech -> what it masks.
+
+    On a GPU there is a mask without padding, too: asking whether there is any would wait.
+    """
+    if attention_mask is not None and must_not_wait(attention_mask):
+        more["allow_is_bidirectional_skip"] = False
+    return sdpa_mask(attention_mask=attention_mask, **more)
+
+
 AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, mask)
