@@ -4,15 +4,33 @@ Extras: mini, egemaps, demo, onnx, loggers, ray, slurm, docs, dev.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 FACE = (HERE / "speechbrain_ser/__init__.py").read_text(encoding="utf-8")
 DOCS = ("mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10")
 
+
+class BuildWithRecipes(build_py):
+    """A wheel holds the recipes' scripts, yamls and rows, too: they stand beside the package."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for pattern in ("*/*.py", "*/hparams/*.yaml", "common/*.yaml", "*/RESULTS.csv"):
+            for path in sorted((HERE / "recipes").glob(pattern)):
+                place = Path(self.build_lib) / "speechbrain_ser" / path.relative_to(HERE)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, place)
+
+
 setup(
+    cmdclass={"build_py": BuildWithRecipes},
     name="speechbrain-ser",
     version=re.search('^__version__ = "(.+)"', FACE, flags=re.MULTILINE)[1],
     description="Speech emotion recognition with SpeechBrain: five papers as recipes",
@@ -53,6 +71,7 @@ setup(
         "demo": ["gradio>=6.31,<7"],
         "loggers": ["tensorboard", "wandb"],
         "onnx": ["onnx>=1.17", "onnxruntime>=1.23", "onnxscript>=0.5"],
+        "parquet": ["pyarrow"],
         "ray": ["ray[data]>=2.9"],
         "slurm": ["submitit>=1.5"],
         "docs": [*DOCS],

@@ -1,7 +1,8 @@
 """Speech emotion recognition: a trained model in use, and the papers' tables.
 
 ser classify MODEL speech.wav        what is heard; MODEL is a run's best/ folder or a Hub id
-ser run ROW                          one run of a row of a paper's table, in a clone
+ser train mine.csv                   a model of your own recordings, and what it is worth
+ser run ROW                          one run of a row of a paper's table
 ser COMMAND --help                   what a command does, by examples
 """
 
@@ -26,7 +27,7 @@ WITH_A_MODEL = {
     "plot layers": "how a probe weighs its encoder's layers",
     "plot embeddings": "t-SNE of what a model makes of recordings",
 }
-IN_A_CLONE = {
+WITH_A_CORPUS = {
     "train": "a model of your own recordings, and its scores with unheard speakers",
     "run": "one run: a row of a paper's table, or a recipe",
     "cross-validate": "all folds and seeds of a row or a recipe, earlier phases first",
@@ -37,7 +38,7 @@ IN_A_CLONE = {
     "summarize": "tables of the READMEs from results; two rows compared",
     "plot gains": "what rows of a table gain over another row",
 }
-COMMANDS = WITH_A_MODEL | IN_A_CLONE
+COMMANDS = WITH_A_MODEL | WITH_A_CORPUS
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -74,11 +75,12 @@ def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
     for length in (1, 2):
         if (name := " ".join(words[:length])) in COMMANDS:
             return name, list(words[length:])
+    groups = [listed("with a model", WITH_A_MODEL), listed("with a corpus", WITH_A_CORPUS)]
     parser = argparse.ArgumentParser(
         prog="ser",
         usage="ser COMMAND ...",
         description=__doc__,
-        epilog=f"{listed('with a model', WITH_A_MODEL)}\n\n{listed('in a clone', IN_A_CLONE)}",
+        epilog="\n\n".join(groups),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"speechbrain-ser {__version__}")

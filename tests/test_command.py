@@ -1,5 +1,6 @@
 """`ser`: its commands, its help, and the wheel that has it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import venv
 from importlib import import_module
 
 import pytest
-from conftest import RECIPES, ROOT, ser
+from conftest import RECIPES, ROOT, TINY, ser
 
 from speechbrain_ser import __main__ as command
 
@@ -91,7 +92,8 @@ def test_a_wheel_classifies_in_an_environment_without_the_checkout(runs, tmp_pat
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "speechbrain_ser", source / "speechbrain_ser", ignore=ignored)
+    for name in ("speechbrain_ser", "recipes"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     alone = ["--no-deps", "--no-index"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
@@ -119,3 +121,12 @@ def test_a_wheel_classifies_in_an_environment_without_the_checkout(runs, tmp_pat
     line = call(program, "classify", best, wav.partition('"')[0], "--csv").splitlines()[1]
     assert line.split(",")[3] in ("angry", "happy", "sad", "neutral")
     assert call(program, "push", best.parent, "--export", tmp_path / "shared", "--files", "1")
+    rows = ["path,emotion,speaker"]
+    entries = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text()).values()
+    rows += [f"{entry['wav']},{entry['emotion']},{entry['speaker']}" for entry in entries]
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY))
+    small = ["--encoder", "tiny.json", "--folds", "3", "--epochs", "1", "--width", "8"]
+    said = call(program, "train", "mine.csv", *small)
+    assert "pooled folds" in said and "ser classify results/combined_mine/fold1/" in said
+    assert "combined_mine" in call(program, "results", "results")

@@ -71,6 +71,12 @@ def test_too_few_speakers_are_told(capsys):
     assert "2 speakers are too few to keep some apart" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("folds", [2, 7])
+def test_folds_that_leave_nobody_to_hear_are_refused(folds):
+    with pytest.raises(InputError, match=f"--folds is {folds}: 6 speakers can be dealt into 3 to"):
+        train.split_of(people(6), folds)
+
+
 def test_the_middle_layers():
     for blocks, middle in ((1, [0, 1]), (2, [0, 1, 2]), (4, [1, 2, 3]), (6, [2, 3, 4])):
         encoder = Encoder(TINY | {"num_hidden_layers": blocks})

@@ -15,7 +15,9 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training import command_line
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+PACKAGE = Path(__file__).parents[1]
+# beside the package in a checkout, in it as installed from a wheel
+RECIPES = PACKAGE / "recipes" if (PACKAGE / "recipes").is_dir() else PACKAGE.parent / "recipes"
 SETTINGS = "lists {}, which stand in {}"
 TSNE = "is a t-SNE plot: ser plot embeddings --figure {} draws it"
 ELSEWHERE = {  # tables and figures that are no runs: what shows them
@@ -37,7 +39,7 @@ ELSEWHERE = {  # tables and figures that are no runs: what shows them
 
 
 def files() -> list[Path]:
-    """The tables of all recipes; InputError outside a checkout, which alone has them."""
+    """The tables of all recipes; InputError if they are not there."""
     tables = sorted(RECIPES.glob("*/RESULTS.csv"))
     if not tables:
         raise InputError(

@@ -119,6 +119,11 @@ def split_of(manifest: Mapping[str, dict], folds: int | None) -> list[str]:
         )
         return ["--split", f"{splits}random_folds {{n_folds: {folds or MOST_FOLDS}}}"]
     folds = min(MOST_FOLDS, len(speakers)) if folds is None else folds
+    if not FEWEST_SPEAKERS <= folds <= len(speakers):
+        raise InputError(
+            f"--folds is {folds}: {len(speakers)} speakers can be dealt into {FEWEST_SPEAKERS} to "
+            f"{len(speakers)} groups"
+        )
     outer = f"{splits}by_actor {{n_folds: {folds}}}"
     return ["--split", f"{splits}without_validation {{outer: {outer}}}"]
 
