@@ -155,6 +155,8 @@ def test_killed_in_its_last_epoch_the_numbers_equal_the_uninterrupted_run(
     assert not (folder / f"save/CKPT+epoch{epochs:04}").exists()
     assert not (folder / "results.json").exists()
     assert run_all("", "killed", "whole") == 0  # goes on in a new process, as a user's would
+    told = f"goes on after epoch {epochs - 1} of {epochs}"
+    assert told in (folder / "log.txt").read_text()
     other = tmp_path / f"whole/{yaml.stem}/fold1/1000"
     for name in ("predictions.csv", "train_log.txt"):
         assert (folder / name).read_bytes() == (other / name).read_bytes()

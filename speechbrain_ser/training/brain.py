@@ -189,6 +189,9 @@ class SerBrain(Loop):
 
     def on_fit_start(self):
         super().on_fit_start()
+        epochs = self.hparams.epochs
+        if epochs.current and parallel.is_first():
+            logger.info("This run goes on after epoch %s of %s", epochs.current, epochs.limit)
         if self.hparams.logger is not None:
             self.hparams.logger.begin(
                 Path(self.hparams.output_folder), self.settings, self.hparams.epochs.history
