@@ -14,7 +14,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SER_CACHE") or "~/.cache/speechbrain-ser").expanduser()
 
 
-def write_atomically(path: str | Path, text: str) -> None:
+def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write beside the file, then rename over it: a reader sees the old or the new file, whole.
 
     It is on the disk when this returns. Raises InputError for a full disk or a folder that cannot
@@ -24,8 +24,8 @@ def write_atomically(path: str | Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         settle(temporary)
         temporary.replace(path)
         settle(path.parent)

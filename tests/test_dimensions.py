@@ -18,7 +18,7 @@ from speechbrain_ser.data.corpora import table
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 from speechbrain_ser.models import saved
-from speechbrain_ser.results import dimensions, metrics, plots, report, scatter, summary
+from speechbrain_ser.results import canvas, dimensions, metrics, report, scatter, summary
 from speechbrain_ser.sharing import annotation, card
 from speechbrain_ser.sharing.emotions import Emotion, joined, named
 
@@ -379,8 +379,8 @@ def test_a_column_of_counts_for_each_emotion(make):
 
 def test_a_figure_of_numbers(tmp_path, monkeypatch):
     figures = []
-    save = plots.save
-    monkeypatch.setattr(plots, "save", lambda f, *rest: (figures.append(f), save(f, *rest)))
+    save = canvas.save
+    monkeypatch.setattr(canvas, "save", lambda f, *rest: (figures.append(f), save(f, *rest)))
     draw = np.random.default_rng(0)
     own = draw.uniform(1, 7, 36)
     pairs = {"valence": (own, own + 0.1), "arousal": (own, draw.uniform(1, 7, 36))}

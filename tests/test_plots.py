@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.results import plots
+from speechbrain_ser.results import canvas, curves, plots, timeline, tsne
 
 LABELS = ["angry", "happy", "sad", "neutral"]
 
@@ -57,8 +57,9 @@ def test_confusion_matrix_shows_counts_and_percent_of_the_row(tmp_path, figures)
     expected = []
     for row in counts:
         for count in row:
-            share = f"{100 * count / sum(row):.1f}%" if sum(row) else "-"
-            expected.append(f"{count:,}\n{share}")
+            if count:
+                expected.append(f"{100 * count / sum(row):.1f}%\n{count:,}")
+    expected.insert(8, "-")  # of the class without utterances, on the diagonal alone
     assert texts(axes) == expected
     assert [t.get_text() for t in axes.get_xticklabels()] == LABELS
     assert [t.get_text() for t in axes.get_yticklabels()] == [
@@ -105,14 +106,14 @@ def test_training_curves_draw_the_history(tmp_path, figures):
         for epoch in range(1, 8)
     ]
     del history[3]["valid_UA"]
-    plots.training_curves(history, tmp_path / "curves.png", "fold 1", best=5)
+    curves.training(history, tmp_path / "curves.png", "fold 1", best=5)
     loss, accuracy = figures[0].axes
-    for axes, curves in (
+    for axes, drawn in (
         (loss, {"training": "train_loss", "validation": "valid_loss"}),
         (accuracy, {"WA": "valid_WA", "UA": "valid_UA"}),
     ):
         lines = {line.get_label(): line for line in axes.lines}
-        for label, key in curves.items():
+        for label, key in drawn.items():
             expected = [(row["epoch"], row[key]) for row in history if key in row]
             assert lines[label].get_xydata().tolist() == [list(point) for point in expected]
         assert list(lines["chosen: epoch 5"].get_xdata()) == [5, 5]
@@ -122,7 +123,7 @@ def test_training_curves_draw_the_history(tmp_path, figures):
 
 
 def test_training_curves_of_one_epoch_without_scores(tmp_path, figures):
-    plots.training_curves([{"epoch": 1, "train_loss": 1.2}], tmp_path / "curves.png", "start")
+    curves.training([{"epoch": 1, "train_loss": 1.2}], tmp_path / "curves.png", "start")
     (axes,) = figures[0].axes
     assert [line.get_label() for line in axes.lines] == ["training"]
     low, high = axes.get_xlim()
@@ -160,7 +161,7 @@ def embedding():
 
 def test_tsne_panels_and_silhouettes(tmp_path, figures):
     items, groups, parts = embedding()
-    result = plots.tsne(items, groups, tmp_path / "tsne.png", "fold 1", parts=parts)
+    result = tsne.draw(items, groups, tmp_path / "tsne.png", "fold 1", parts=parts)
     panels = iter(figures[0].axes)
     assert list(result["silhouette"]) == ["train", "valid", "test"]
     for part in ("train", "valid", "test"):
@@ -176,7 +177,7 @@ def test_tsne_panels_and_silhouettes(tmp_path, figures):
             assert sum(len(points.get_offsets()) for points in axes.collections) == len(rows)
     legends = [axes.get_legend() for axes in figures[0].axes]
     assert [legend is not None for legend in legends] == [True, True] + [False] * 4
-    assert [text.get_text() for text in legends[0].get_texts()] == sorted(LABELS)
+    assert [text.get_text() for text in legends[0].get_texts()] == LABELS
     renderer = FigureCanvasAgg(figures[0]).get_renderer()
     for legend in legends[:2]:
         box = legend.get_window_extent(renderer)
@@ -188,7 +189,7 @@ def test_tsne_is_one_joint_embedding_of_the_seed(tmp_path, figures):
     items, groups, parts = embedding()
 
     def points(**options):
-        plots.tsne(items, {"emotion": groups["emotion"]}, tmp_path / "t.png", "", **options)
+        tsne.draw(items, {"emotion": groups["emotion"]}, tmp_path / "t.png", "", **options)
         drawn = [p.get_offsets() for axes in figures[-1].axes for p in axes.collections]
         return sorted(map(tuple, np.concatenate(drawn).tolist()))
 
@@ -200,7 +201,7 @@ def test_tsne_is_one_joint_embedding_of_the_seed(tmp_path, figures):
 
 def test_tsne_of_few_items_lowers_the_perplexity(tmp_path, figures):
     items, _, _ = embedding()
-    result = plots.tsne(items[:7], {"emotion": ["sad"] * 7}, tmp_path / "tsne.png", "few")
+    result = tsne.draw(items[:7], {"emotion": ["sad"] * 7}, tmp_path / "tsne.png", "few")
     assert result["silhouette"]["all"]["emotion"] is None
     assert figures[0].axes[0].get_title() == "all: emotion, n = 7, silhouette not defined"
     assert "perplexity 2 " in figures[0].get_supxlabel().replace("\n", " ")
@@ -210,7 +211,7 @@ def test_tsne_of_few_items_lowers_the_perplexity(tmp_path, figures):
 def test_the_timeline_draws_every_step(tmp_path, figures):
     probs = np.random.default_rng(0).dirichlet(np.ones(4), 9)  # [step, label]
     probs[3:5] = np.nan
-    plots.timeline([*range(9), 8.5], probs, LABELS, tmp_path / "t.png", "call.wav")
+    timeline.draw([*range(9), 8.5], probs, LABELS, tmp_path / "t.png", "call.wav")
     strip, stack = figures[0].axes
     drawn = {patch.get_label(): patch for patch in stack.patches if patch.get_label() in LABELS}
     for number, label in enumerate(LABELS):
@@ -226,7 +227,7 @@ def test_the_timeline_draws_every_step(tmp_path, figures):
 
 
 def test_groups_are_told_apart():
-    styles = {tuple(sorted(plots._style(number).items())) for number in range(40)}
+    styles = {tuple(sorted(canvas.style(number).items())) for number in range(40)}
     assert len(styles) == 40
 
 
@@ -234,14 +235,14 @@ def test_groups_are_told_apart():
     ("call", "said"),
     [
         (lambda path: plots.confusion_matrix([[1]], LABELS, path, ""), "4 labels"),
-        (lambda path: plots.training_curves([], path, ""), "no epoch"),
-        (lambda path: plots.training_curves([{"epoch": 1, "lr": 1.0}], path, ""), "no epoch"),
-        (lambda path: plots.tsne(np.ones((4, 3)), {"e": "abcd"}, path, ""), "5 items"),
-        (lambda path: plots.tsne(np.ones((9, 1)), {"e": "abcdefghi"}, path, ""), "2 dimensions"),
-        (lambda path: plots.tsne(np.full((5, 3), np.nan), {"e": "abcde"}, path, ""), "NaN"),
-        (lambda path: plots.tsne(np.eye(5), {"e": "abcd"}, path, ""), "4 labels of e"),
-        (lambda path: plots.tsne(np.eye(5), {"e": "abcde"}, path, "", parts=["a"]), "of part"),
-        (lambda path: plots.timeline([0, 1], np.eye(4), LABELS, path, ""), "2 edges and 4 labels"),
+        (lambda path: curves.training([], path, ""), "no epoch"),
+        (lambda path: curves.training([{"epoch": 1, "lr": 1.0}], path, ""), "no epoch"),
+        (lambda path: tsne.draw(np.ones((4, 3)), {"e": "abcd"}, path, ""), "5 items"),
+        (lambda path: tsne.draw(np.ones((9, 1)), {"e": "abcdefghi"}, path, ""), "2 dimensions"),
+        (lambda path: tsne.draw(np.full((5, 3), np.nan), {"e": "abcde"}, path, ""), "NaN"),
+        (lambda path: tsne.draw(np.eye(5), {"e": "abcd"}, path, ""), "4 labels of e"),
+        (lambda path: tsne.draw(np.eye(5), {"e": "abcde"}, path, "", parts=["a"]), "of part"),
+        (lambda path: timeline.draw([0, 1], np.eye(4), LABELS, path, ""), "2 edges and 4 labels"),
     ],
 )
 def test_mistakes_are_told_and_leave_no_file(tmp_path, call, said):
@@ -268,3 +269,80 @@ def test_a_failed_write_keeps_the_old_figure(tmp_path, monkeypatch):
 def test_no_figure_stays_open_in_pyplot(tmp_path):
     plots.confusion_matrix(np.eye(4, dtype=int), LABELS, tmp_path / "figure.png", "")
     assert pyplot.get_fignums() == []
+
+
+def test_no_utterance_leaves_a_cell_empty(tmp_path, figures):
+    plots.confusion_matrix([[9, 0], [3, 7]], ["sad", "neutral"], tmp_path / "c.png", "")
+    said = {text.get_position(): text.get_text() for text in figures[0].axes[0].texts}
+    assert said == {(0, 0): "100.0%\n9", (0, 1): "30.0%\n3", (1, 1): "70.0%\n7"}
+
+
+def test_classes_have_one_order_and_one_colour(tmp_path, figures):
+    """Whatever order a corpus names them in, and beside whatever others."""
+    plots.confusion_matrix(
+        [[1, 2, 3], [4, 5, 6], [7, 8, 9]], ["sad", "zeal", "anger"], tmp_path / "c.png", ""
+    )
+    axes = figures[0].axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["anger", "sad", "zeal"]
+    assert [t.rpartition("\n")[2] for t in texts(axes)] == list("978312645")
+    assert canvas.numbers(["sad", "happy"]) == [2, 1]
+    assert canvas.numbers(["zeal", "anger", "joy", "angry"])[1] == 0
+    assert canvas.numbers(["s1", "s2", "s3"]) == [0, 1, 2]
+    assert len({*canvas.numbers(["anger", "angry", "a", "calm", "b"])}) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+)
+def test_a_figure_is_written_in_each_format_and_size(tmp_path, figures, kind, begin):
+    path = tmp_path / f"figure.{kind}"
+    plots.confusion_matrix(np.eye(4, dtype=int), LABELS, path, "its title", size=(4, 3))
+    first = path.read_bytes()
+    assert first.startswith(begin) and tuple(figures[0].get_size_inches()) == (4, 3)
+    plots.confusion_matrix(np.eye(4, dtype=int), LABELS, path, "its title", size=(4, 3))
+    assert path.read_bytes() == first  # no date in it
+    if kind == "svg":
+        assert b">its title<" in first  # text, not outlines
+
+
+def test_another_ending_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a figure ends with .png, .pdf, .svg"):
+        plots.confusion_matrix(np.eye(4, dtype=int), LABELS, tmp_path / "figure.jpg", "")
+
+
+def history_of(**columns):
+    return [
+        {"epoch": 1 + i, **dict(zip(columns, row, strict=True))}
+        for i, row in enumerate(zip(*columns.values(), strict=True))
+    ]
+
+
+def test_what_the_curves_are_of_is_said(tmp_path, figures):
+    """A margin is in one of two panels; a test part is not called validation."""
+    history = history_of(train_loss=[9.0, 7.0], valid_loss=[2.0, 1.5], valid_UA=[50.0, 50.1])
+    curves.training(history, tmp_path / "c.png", "", margin=True)
+    assert [axes.get_ylabel() for axes in figures[-1].axes] == [
+        "training loss (with margin)",
+        "validation loss (without margin)",
+        "validation score (%)",
+    ]
+    curves.training(history, tmp_path / "c.png", "", heard="test part")
+    loss, score = figures[-1].axes
+    assert [line.get_label() for line in loss.lines] == ["training", "test part"]
+    assert score.get_ylabel() == "test part score (%)"
+    low, high = score.get_ylim()
+    assert high - low >= 20 and loss.get_ylim()[0] == 0  # 0.1 points are no trend
+
+
+def test_equal_curves_are_both_seen(tmp_path, figures):
+    curves.training(history_of(valid_WA=[50, 60], valid_UA=[50, 60]), tmp_path / "c.png", "")
+    below, above = figures[0].axes[0].lines
+    assert below.get_linewidth() > above.get_linewidth()
+    assert (below.get_linestyle(), above.get_linestyle()) == ("-", "--")
+
+
+def test_weights_near_their_start_are_a_flat_line(tmp_path, figures):
+    weights = 1 / 13 + 1e-5 * np.arange(-6, 7)
+    plots.layer_weights(range(13), {"probe": [weights]}, tmp_path / "w.png", "")
+    low, high = figures[0].axes[0].get_ylim()
+    assert low == 0 and high >= 2 / 13

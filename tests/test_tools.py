@@ -130,6 +130,23 @@ def test_figure_8_leaves_plots_points_and_silhouettes(runs, tmp_path):
         assert value == pytest.approx(expected, abs=1e-3)
 
 
+def test_the_colours_are_those_of_the_model_s_answers(runs, tmp_path):
+    best = runs / "emotion/fold1/1000/best"
+    words = ["--parts", "test", "--colour", "predicted", "--title", "", "--format", "pdf"]
+    assert ser("plot", "embeddings", "--model", best, "--output_folder", tmp_path, *words) == 0
+    rows = rows_of(tmp_path / "embeddings.csv")
+    manifest = json.loads((best.parent / "manifest.json").read_text())
+    trained = saved.load(best)
+    with torch.inference_mode():
+        for row in rows:
+            speech = trained["reader"](manifest[row["id"]]["wav"]).unsqueeze(0)
+            number = int(trained["model"](speech, torch.ones(1)).argmax())
+            assert row["predicted"] == trained["labels"][number]
+    assert rows and (tmp_path / "embeddings.pdf").read_bytes().startswith(b"%PDF")
+    summary = json.loads((tmp_path / "embeddings.json").read_text())
+    assert summary["title"] == "embeddings: emotion/fold1/1000, mini-iemocap, fold 1"  # no path
+
+
 @pytest.mark.slow
 def test_figure_6_leaves_out_the_short_recordings_of_another_corpus(
     runs, tmp_path, capsys, without_corpora

@@ -3,7 +3,7 @@
     ser plot confusion results/supcon_ce results/supcon results/knn
 
 Every folder is a figure: the utterances of all complete runs in it, counted together. Leaves
-FOLDER_confusion.png for each in --output_folder.
+FOLDER_confusion.png (pdf, svg with --format) for each in --output_folder.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import numpy as np
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
-from speechbrain_ser.results import plots, report
+from speechbrain_ser.results import canvas, plots, report
 
 
 def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
@@ -39,7 +39,7 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
     wa = 100 * counts.trace() / counts.sum()
     which = [f"{kind}{'s' * (len(some) > 1)} {' '.join(map(str, some))}" for kind, some in of]
     title = (
-        f"{folder.name} on {first['corpus']}, {', '.join(which)}: "
+        f"{folder.resolve().name} on {first['corpus']}, {', '.join(which)}: "
         f"WA {wa:.1f}, UA {recalls[counts.sum(axis=1) > 0].mean():.1f}"
     )
     return counts, first["labels"], title
@@ -48,11 +48,18 @@ def pooled(folder: Path) -> tuple[np.ndarray, list[str], str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a figure each")
     parser.add_argument("--output_folder", type=Path, default=Path("figures"), metavar="FOLDER")
+    canvas.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int | None:
+    size = canvas.size_of(options)
+    names = [folder.resolve().name for folder in options.folders]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(
+            f"two folders are called {twice.pop()}: draw them into two --output_folder"
+        )
     figures = {folder: pooled(folder) for folder in options.folders}
     for folder, (counts, labels, title) in figures.items():
-        path = options.output_folder / f"{folder.name}_confusion.png"
-        plots.confusion_matrix(counts, labels, path, title)
+        path = options.output_folder / f"{folder.resolve().name}_confusion.{options.format}"
+        plots.confusion_matrix(counts, labels, path, canvas.title_of(options, title), size)
         print(path)

@@ -26,9 +26,10 @@ The papers' figures are such settings under a name; give it their models in orde
     --figure wang4  trained (a) by cross-entropy alone, (b) with the contrastive loss
                  --model results/supcon_ce/fold1/1000/best results/supcon/fold1/1000/best
 
-Colours are the true labels. Recordings are read as the model's own reader does in a test, one at
-a time. Every plot leaves NAME.png, NAME.csv (its points) and NAME.json (its silhouettes, between
--1 and 1, of the embedding itself by cosine: 1 is compact and far apart).
+Colours are the true labels; with --colour predicted they are what each model answers, as the
+captions of park8 and park9 say. Recordings are read as the model's own reader does in a test, one
+at a time. Every plot leaves NAME.png (pdf, svg with --format), NAME.csv (its points) and NAME.json
+(its silhouettes, between -1 and 1, of the embedding itself by cosine: 1 is compact and far apart).
 """
 
 import argparse
@@ -43,11 +44,12 @@ from tqdm import tqdm
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import output, parallel
 from speechbrain_ser.campaign import corpora
+from speechbrain_ser.commands.demo import named
 from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, write_atomically
 from speechbrain_ser.models import safety, saved
-from speechbrain_ser.results import plots
+from speechbrain_ser.results import canvas, tsne
 from speechbrain_ser.training.source import corpus_name
 
 FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
@@ -66,13 +68,14 @@ FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what a
         "colour": ["emotion"],
     },
 }
+PREDICTED = "predicted"  # a --colour: what the model answers
 FEWEST = 5  # recordings of a t-SNE
 DEFAULTS = {"parts": list(splits.PARTS), "colour": ["emotion", "speaker"], "min_seconds": [0.0]}
 
 
 def settings_of(options: argparse.Namespace) -> dict:
     """names, parts, colour and min_seconds: the options over the figure's over the defaults."""
-    figure = FIGURES.get(options.figure, {"names": options.model})
+    figure = FIGURES.get(options.figure, {"names": list(named(options.model))})
     if len(options.model) != len(figure["names"]):
         raise InputError(
             f"figure {options.figure} shows {len(figure['names'])} models "
@@ -84,7 +87,8 @@ def settings_of(options: argparse.Namespace) -> dict:
 
 def run_folder(options: argparse.Namespace) -> Path:
     """The run that says which recordings there are: --run, or the first model's own."""
-    folder = Path(options.run or Path(options.model[0]).absolute().parent)
+    first = Path(options.model[0]).absolute()
+    folder = Path(options.run or (first if (first / "best").is_dir() else first.parent))
     missing = [n for n in ("manifest.json", saved.HYPERPARAMS) if not (folder / n).is_file()]
     if missing:
         raise InputError(
@@ -129,18 +133,26 @@ def is_of_folds(name: str) -> bool:
 
 
 @torch.inference_mode()
-def embeddings(source: str, entries: Mapping[str, dict], device: str) -> np.ndarray:
-    """The model's embedding of every recording, read and run one at a time, [item, dim]."""
+def embeddings(
+    source: str, entries: Mapping[str, dict], device: str, with_answers: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """The model's embedding of every recording, read and run one at a time, [item, dim].
+
+    Behind them, with_answers, the label that it answers for each.
+    """
     model = saved.load(source)
     network = model["model"].to(device)
     if not hasattr(network, "embed"):
         raise InputError(f"{source} holds a {type(network).__name__}, which gives no embedding")
     lens = torch.ones(1, device=device)
-    rows = []
+    rows, answers = [], []
     for entry in tqdm(entries.values(), desc=f"embedding by {source}", unit="file"):
         speech = model["reader"](entry["wav"]).unsqueeze(0).to(device)  # [1, time]
         rows.append(network.embed(speech, lens)[0].float().cpu().numpy())
-    return np.stack(rows)
+        if with_answers:
+            answer = network.head.probs(network(speech, lens)).argmax()
+            answers.append(model["labels"][int(answer)])
+    return np.stack(rows), answers
 
 
 def draw(
@@ -153,14 +165,15 @@ def draw(
 ) -> dict:
     """embedding [item, dim] of the parts' recordings, in their order -> PNG, CSV and JSON."""
     ids = [(part, utt_id, entry) for part, some in parts.items() for utt_id, entry in some.items()]
-    result = plots.tsne(
+    result = tsne.draw(
         embedding,
         {field: [entry[field] for *_, entry in ids] for field in colour},
         path,
-        title,
+        canvas.title_of(options, title),
         seed=options.seed,
         perplexity=options.perplexity,
         parts=[part for part, *_ in ids],
+        size=canvas.size_of(options),
     )
     rows = [
         [utt_id, part, *(entry[field] for field in colour), *(f"{value:.4f}" for value in point)]
@@ -177,7 +190,7 @@ def check(whole: Mapping[str, Mapping[str, dict]], settings: Mapping) -> None:
     """Refuse, before the slow part, what cannot be drawn."""
     entries = [entry for some in whole.values() for entry in some.values()]
     for field in settings["colour"]:
-        if not all(entry.get(field) for entry in entries):
+        if field != PREDICTED and not all(entry.get(field) for entry in entries):
             raise InputError(
                 f"not every recording has the field {field!r}: choose another --colour"
             )
@@ -193,6 +206,7 @@ def check(whole: Mapping[str, Mapping[str, dict]], settings: Mapping) -> None:
 def run(options: argparse.Namespace) -> None:
     """Every model's embeddings, at every least length."""
     parallel.refuse_device(options.device)
+    canvas.size_of(options)  # before the slow part
     settings = settings_of(options)
     where, whole = recordings(options, settings["parts"])
     check(whole, settings)
@@ -200,7 +214,10 @@ def run(options: argparse.Namespace) -> None:
     several = len(options.model) * len(settings["min_seconds"]) > 1
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for source, name in zip(options.model, settings["names"], strict=True):
-        embedding = embeddings(source, entries, options.device)
+        predicted = PREDICTED in settings["colour"]
+        embedding, answers = embeddings(source, entries, options.device, predicted)
+        for entry, answer in zip(entries.values(), answers, strict=False):
+            entry[PREDICTED] = answer
         for least in settings["min_seconds"]:
             kept = [entry["duration"] >= least for entry in entries.values()]
             parts = {
@@ -211,7 +228,7 @@ def run(options: argparse.Namespace) -> None:
             stem += next(letters) if several else ""
             title = f"{stem}: {name}, {where}" + (f", {least:g} s or longer" if least else "")
             print(f"t-SNE of {sum(kept):,} recordings, {title}", flush=True)
-            path = Path(options.output_folder) / f"{stem}.png"
+            path = Path(options.output_folder) / f"{stem}.{options.format}"
             silhouettes = draw(path, title, embedding[kept], parts, options, settings["colour"])
             for part, values in silhouettes.items():
                 shown = (f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in values.items())
@@ -227,9 +244,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--corpus", help="of ser corpora list, in place of a run's")
     add("--data_folder", metavar="PATH", help="of the corpus; where it lies now, if it has moved")
     add("--parts", nargs="+", choices=["all", *splits.PARTS], help="default: train valid test")
-    add("--colour", nargs="+", metavar="FIELD", help="of the manifest; default: emotion speaker")
+    add(
+        "--colour",
+        nargs="+",
+        metavar="FIELD",
+        help="of the manifest, or predicted; default: emotion speaker",
+    )
     add("--min_seconds", type=float, nargs="+", help="a plot each, without shorter recordings")
     add("--output_folder", default="figures", metavar="FOLDER", help="default: figures")
     add("--perplexity", type=float, default=20, help="default: 20, as in Park's code")
     add("--seed", type=int, default=1000, help="of the t-SNE; default: 1000, as in Park's code")
     add("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
+    canvas.add_arguments(parser)

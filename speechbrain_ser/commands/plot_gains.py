@@ -6,14 +6,15 @@
 
 ROWS is a part of the rows' names; without it one idea of each paper is drawn. Rows with a gain in
 RESULTS.csv are drawn (ser summarize --collect computes it): the difference of the pooled UA, and
-its 95 % interval when the same speakers are drawn again for both. Leaves OUTPUT.png.
+its 95 % interval when the same speakers are drawn again for both. Leaves OUTPUT.png, or .pdf
+or .svg with --format.
 """
 
 import argparse
 
 from speechbrain_ser.campaign import headlines, rows
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.results import plots
+from speechbrain_ser.results import canvas, plots
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rows", metavar="ROWS", nargs="?", help="PAPER/TABLE, PAPER, or another part of names"
     )
     parser.add_argument("--output", default="gains", help="PATH of PATH.png")
+    canvas.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             f"{idea}\n{paper}, on {row['corpus']}": row
             for paper, idea, row, _ in headlines.ideas().values()
         }
-    path = f"{options.output}.png"
+    path = f"{options.output}.{options.format}"
     gains = {name: tuple(float(row[c]) for c in headlines.GAIN) for name, row in drawn.items()}
-    plots.gains(gains, path, title)
+    plots.gains(gains, path, canvas.title_of(options, title), canvas.size_of(options))
     print(path)

@@ -1,10 +1,12 @@
 """Draw how a probe weighs its encoder's layers (Pepino 2021, Figure 2), with bars over seeds.
 
-    ser plot layers results/probe results/probe_ravdess --output figure2
+    ser plot layers results/probe results/probe_ravdess --output weights
+    ser plot layers --figure pepino2 results/probe results/probe_asr OTHER/probe OTHER/probe_asr
 
 Every folder is a curve: the complete runs in it, averaged over folds, then mean and sample standard
-deviation over seeds. Leaves OUTPUT.png and OUTPUT.csv (curve, seed, layer, weight and the raw value
-that training moved from 1; the mean of a seed's folds).
+deviation over seeds. The paper's figure has four, in this order: of IEMOCAP pretrained (solid) and
+fine-tuned for ASR (dashed), then of RAVDESS. Leaves OUTPUT.png (pdf, svg with --format) and
+OUTPUT.csv (curve, seed, layer, weight and the raw value that training moved from 1).
 """
 
 import argparse
@@ -15,7 +17,15 @@ import numpy as np
 from speechbrain_ser import output
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json, write_atomically
-from speechbrain_ser.results import plots, report
+from speechbrain_ser.results import canvas, plots, report
+
+FIGURES = {  # name -> colour and line of each curve
+    "pepino2": {
+        f"{corpus}, {kind}": {"color": canvas.COLOURS[number], "marker": "os"[number], "ls": line}
+        for number, corpus in enumerate(("IEMOCAP", "RAVDESS"))
+        for kind, line in (("pretrained", "-"), ("ASR-finetuned", "--"))
+    }
+}
 
 
 def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]]]:
@@ -52,15 +62,37 @@ def weights_of(folder: Path) -> tuple[list[int], dict[int, dict[str, np.ndarray]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="results/<experiment>, a curve each")
     parser.add_argument("--output", default="layer_weights", help="PATH of PATH.png and PATH.csv")
+    parser.add_argument("--figure", choices=sorted(FIGURES), help="of Pepino 2021; see above")
+    canvas.add_arguments(parser)
+
+
+def named(options: argparse.Namespace) -> dict[str, Path]:
+    """name of a curve -> its folder; InputError for too few of a figure, or two of one name."""
+    looks = FIGURES.get(options.figure)
+    if looks and len(looks) != len(options.folders):
+        raise InputError(
+            f"figure {options.figure} has {len(looks)} curves ({'; '.join(looks)}), but "
+            f"{len(options.folders)} folders are named"
+        )
+    if looks:
+        return dict(zip(looks, options.folders, strict=True))
+    for length in range(1, 99):  # as short as they are told apart
+        names = ["/".join(folder.resolve().parts[-length:]) for folder in options.folders]
+        if len({*names}) == len(names):
+            return dict(zip(names, options.folders, strict=True))
+    raise InputError("a folder is named twice: a curve needs a folder of its own")
 
 
 def run(options: argparse.Namespace) -> int | None:
-    curves = {folder.name: weights_of(folder) for folder in options.folders}
+    size = canvas.size_of(options)
+    curves = {name: weights_of(folder) for name, folder in named(options).items()}
     layers = next(iter(curves.values()))[0]
     shares = {
         name: [seed["share"] for seed in by_seed.values()] for name, (_, by_seed) in curves.items()
     }
-    plots.layer_weights(layers, shares, f"{options.output}.png", "Weights of the layers")
+    path, title = f"{options.output}.{options.format}", "Weights of the layers"
+    looks = FIGURES.get(options.figure)
+    plots.layer_weights(layers, shares, path, canvas.title_of(options, title), size, looks)
     rows = [
         [name, seed, *row]
         for name, (_, by_seed) in curves.items()
@@ -69,4 +101,4 @@ def run(options: argparse.Namespace) -> int | None:
     ]
     table = output.as_csv(["curve", "seed", "layer", "weight", "raw"], rows)
     write_atomically(Path(f"{options.output}.csv"), table)
-    print(f"{options.output}.png\n{options.output}.csv")
+    print(f"{path}\n{options.output}.csv")

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from speechbrain_ser.results import calibration, plots
+from speechbrain_ser.results import calibration, canvas
 
 
 def of_run(results: Mapping, rows: Sequence[Mapping], path: str | Path, title: str) -> None:
@@ -57,7 +57,7 @@ def draw(
         confidence,
         accuracy,
         yerr=np.maximum([accuracy - low, high - accuracy], 0),
-        color=plots.COLOURS[0],
+        color=canvas.COLOURS[0],
         marker="o",
         elinewidth=1,
         capsize=2,
@@ -68,7 +68,7 @@ def draw(
         _, *points = np.array(calibration.bins(before, targets)).T
         above.plot(*points, color="0.45", marker="^", markerfacecolor="white", ls="--", label=name)
     confidence = 100 * probs.max(axis=1)
-    below.hist(confidence, bins=np.linspace(0, 100, 21), color=plots.COLOURS[0], edgecolor="white")
+    below.hist(confidence, bins=np.linspace(0, 100, 21), color=canvas.COLOURS[0], edgecolor="white")
     if unsure_below:
         for axes in (above, below):
             axes.axvline(100 * unsure_below, color="black", linestyle="-.", linewidth=1)
@@ -77,4 +77,4 @@ def draw(
     below.set(xlabel="probability of the answer (%)", ylabel="utterances")
     above.grid(color="0.9")
     above.legend(loc="upper left", frameon=False, fontsize=9)
-    plots.save(figure, path, title)
+    canvas.save(figure, path, title)

@@ -15,6 +15,7 @@ from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, write_atomically
 from speechbrain_ser.models import safety
+from speechbrain_ser.models.losses import ArcFace
 from speechbrain_ser.results import answers, calibration, dimensions, groups
 
 COLUMNS = ("id", "target", "prediction")  # of predictions.csv, before a probability per label
@@ -53,7 +54,8 @@ def write(
         many are left out, and whether validation got one answer
     """
     from speechbrain_ser.results import (
-        plots,  # late: a run that begins need not wait for matplotlib
+        curves,  # late: a run that begins need not wait for matplotlib
+        plots,
         reliability,
         scatter,
     )
@@ -114,7 +116,9 @@ def write(
         pairs = {name: answers.pairs(rows, name) for name in names}
         scatter.numbers(pairs, speakers, folder / "scatter.png", title)
     if history := hparams.epochs.history:
-        plots.training_curves(history, folder / "curves.png", title, best=brain.best_epoch)
+        heard = "test part" if parts["valid"] is parts["test"] else "validation"
+        margin = any(isinstance(part, ArcFace) for part in brain.modules.modules())
+        curves.training(history, folder / "curves.png", title, brain.best_epoch, heard, margin)
     write_atomically(folder / "results.json", as_json(results))
     return results
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from speechbrain_ser.results import dimensions, plots
+from speechbrain_ser.results import canvas, dimensions
 
 Pairs = tuple[Sequence[float], Sequence[float]]  # targets and predictions, [utterance] each
 
@@ -18,7 +18,7 @@ def numbers(pairs: Mapping[str, Pairs], speakers: Sequence[str], path: Path, tit
     speakers : of each utterance; up to eight have a colour each, more are all of one
     """
     names, of = np.unique(np.asarray(speakers), return_inverse=True)
-    told_apart = len(names) <= len(plots.COLOURS)
+    told_apart = len(names) <= len(canvas.COLOURS)
     figure = Figure(figsize=(1.6 + 4.2 * len(pairs), 5.0), layout="compressed")
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]
     for axes, (name, (targets, predictions)) in zip(panels, pairs.items(), strict=True):
@@ -31,7 +31,7 @@ def numbers(pairs: Mapping[str, Pairs], speakers: Sequence[str], path: Path, tit
             axes.scatter(
                 *(own[mine], other[mine]),
                 **{"s": 14, "alpha": 0.5, "linewidths": 0, "zorder": 2},
-                color=plots.COLOURS[number],
+                color=canvas.COLOURS[number],
                 label=speaker,
             )
         scores = dimensions.score(own, other)
@@ -48,4 +48,4 @@ def numbers(pairs: Mapping[str, Pairs], speakers: Sequence[str], path: Path, tit
             **{"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 9},
         ).legend_handles:
             handle.set_alpha(1)
-    plots.save(figure, path, title)
+    canvas.save(figure, path, title)
