@@ -1,5 +1,7 @@
 """The page for recordings: what it says of them, and itself in a browser."""
 
+import base64
+import csv
 import json
 import os
 import signal
@@ -96,7 +98,11 @@ def test_a_long_recording_has_the_mean_over_time_and_a_table(recognizer, files):
     assert table[0][:2] == ["0:00.0", f"0:{segments[0].end:04.1f}"] and table[-1][1] == "0:15.0"
     assert table[0][3] == f"{100 * max(segments[0].probs.values()):.0f} %"
     assert "" in [row[3] for row in table]
-    assert "data:image/png;base64,iVBOR" in demo.timeline(hops, ["angry", "happy"])
+    html = demo.timeline(hops, ["angry", "happy"])
+    assert "data:image/png;base64,iVBOR" in html
+    content = base64.b64decode(html.partition("data:text/csv;base64,")[2].partition('"')[0])
+    lines = list(csv.reader(content.decode().splitlines()))
+    assert lines == [list(demo.COLUMNS), *table]
 
 
 @pytest.mark.parametrize(
@@ -272,9 +278,9 @@ def test_a_dropped_file_s_emotions_are_read_from_the_page(
         tab.drop("#recording button", files / "short.wav")
         check(tab, recognizer.classify_file(files / "short.wav"))
         tab.run("document.querySelector('input[aria-label=Model]').focus()")
-        tab.wait("document.querySelector('[role=option][aria-label=second]') && true")
+        tab.wait("document.querySelector('[role=option][aria-label^=second]') && true")
         tab.run(
-            "document.querySelector('[role=option][aria-label=second]').dispatchEvent("
+            "document.querySelector('[role=option][aria-label^=second]').dispatchEvent("
             "new MouseEvent('mousedown', {bubbles: true}))"
         )
         other = EmotionRecognizer.from_hparams(models[1])

@@ -1,6 +1,7 @@
 """The demo's command: which models it finds, what it refuses, the folder of a Space."""
 
 import ast
+import os
 import re
 import shutil
 import sys
@@ -37,7 +38,7 @@ def test_the_page_says_what_a_model_was_trained_on(best, tmp_path):
     text = card.about(best)
     assert "synthesised speech in the layout of IEMOCAP (3 recordings of 2 speakers)" in text
     assert (
-        "(honest) it recognised 61.2 % of each emotion" in text and "guessing gets 50.0 %" in text
+        "(honest) 61.2 % got the right one of 2 emotions" in text and "guessing gets 50.0 %" in text
     )
     assert "knows nothing of people's emotions" in text
     copy = shutil.copytree(best, tmp_path / "copy")
@@ -46,6 +47,23 @@ def test_the_page_says_what_a_model_was_trained_on(best, tmp_path):
     for facts in ('{"a": 1}', "[1]", '{"a": '):
         (copy / "trained_on.json").write_text(facts)
         assert card.about(copy).startswith("What it was trained on cannot be read")
+
+
+def test_the_list_tells_scores(best, tmp_path):
+    assert card.score(best) == "UA 61.2 %"
+    for facts in ('{"UA": "x"}', "[]", "{"):
+        (tmp_path / "results.json").write_text(facts)
+        assert card.score(tmp_path) == ""
+    assert card.score(tmp_path / "absent") == ""
+
+
+def test_the_newest_model_is_first(results, monkeypatch):
+    names = [f"fusion/fold{fold}/1000" for fold in (1, 2)]
+    for newest in (0, 1):
+        for place, name in enumerate(names):
+            seconds = 1e9 + (place == newest)
+            os.utime(results / name / "best/model.safetensors", (seconds, seconds))
+        assert list(demo.find([str(results)]))[0] == names[newest]
 
 
 def test_models_are_found_and_named_apart(results, best, monkeypatch):

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -298,3 +300,16 @@ def test_a_spectrogram_is_in_the_graph(config, tmp_path):
         wanted = model.head.probs(model(speech, lens))
     probs = network.probs(network(speech, lens))
     torch.testing.assert_close(probs, wanted, atol=1e-5, rtol=0)
+
+
+def test_an_exported_folder_answers_without_hugging_face(exported, tmp_path):
+    """Whose import takes seconds: an encoder is part of the graph."""
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    words = ["classify", "--json", str(exported[0]), str(tmp_path / "a.wav")]
+    code = (
+        f"import sys; from speechbrain_ser.__main__ import main; status = main({words!r}); "
+        "sys.exit(status or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    own = EmotionRecognizer.from_hparams(exported[0] / "model.onnx")
+    assert json.loads(done.stdout)["probs"] == own.classify_file(tmp_path / "a.wav").probs

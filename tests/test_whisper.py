@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HuggingFaceEncoder
 
 from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser.data import audio
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import safety
@@ -340,6 +342,19 @@ def test_a_recording_beyond_the_model_s_positions_loses_no_other(best, tmp_path)
     assert recognizer.classify_long(paths[0])[-1].end == 21
     with pytest.raises(InputError, match="this model reads 20 s at once"):
         recognizer.embed(paths)
+
+
+def test_a_recording_beyond_the_model_s_positions_is_refused_by_its_header(best, tmp_path):
+    """Hours of speech are not decoded and resampled first."""
+    soundfile.write(tmp_path / "long.wav", np.full(16_000 * 21, 0.1), 16_000)
+    recognizer = EmotionRecognizer.from_hparams(best)
+    recognizer.hparams.reader = SpeechReader()
+    with mock.patch.object(audio, "decode", side_effect=AssertionError("it was decoded")):
+        for answer in (recognizer.classify_file, recognizer.embed):
+            with pytest.raises(
+                InputError, match="long.wav lasts 21.0 s, and this model reads 20 s"
+            ):
+                answer(tmp_path / "long.wav")
 
 
 def test_training_says_which_recordings_are_too_long(tmp_path):

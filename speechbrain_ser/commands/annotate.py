@@ -6,10 +6,11 @@ ser annotate user/model files.txt --out parts/ --launcher ray --workers 16
 
 COLLECTION is a folder, all audio files in and below it, linked folders too, or a text file with a
 path per line. Each shard of files becomes one part-NNNNNN.jsonl in --out, a line per file: label,
-probabilities and seconds, or the error of a bad file. In a path, bytes that are not UTF-8 stand as
-\\udcXX, from which Python's os.fsencode makes them. A part is whole or not there; the same command
-again does what is missing. With Ray Data (pip install 'speechbrain-ser[ray]') the workers of a
-cluster share the work; its machines share the file system.
+probabilities and seconds, or the error of a bad file; with --parquet, part-NNNNNN.parquet. In a
+path, bytes that are not UTF-8 stand as \\udcXX, from which, in JSON lines, Python's os.fsencode
+makes them. A part is whole or not there; the same command again does what is missing. With Ray Data
+(pip install 'speechbrain-ser[ray]') the workers of a cluster share the work; its machines share the
+file system.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from speechbrain_ser.commands.classify import files_of
 from speechbrain_ser.data import folders
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.output import printable
-from speechbrain_ser.sharing import annotation
+from speechbrain_ser.sharing import annotation, parquet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collection", metavar="COLLECTION", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the parts")
     parser.add_argument("--shard_size", type=int, default=1000, help="files per part")
+    parser.add_argument("--parquet", action="store_true", help="parts as Parquet, not JSON lines")
     parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--readers", type=int, default=2, help="threads that read audio ahead")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
@@ -42,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int | None:
     began, out = time.monotonic(), printable(str(options.out))
+    if options.parquet:
+        parquet.check()
     paths = listed(options.collection)
-    missing = annotation.begin(options.out, options.model, paths, options.shard_size)
+    missing = annotation.begin(
+        options.out, options.model, paths, options.shard_size, options.parquet
+    )
     print(f"{len(paths)} files; {len(missing)} parts to do in {out}")
     work = on_ray if options.launcher == "ray" else here
     files = bad = 0
@@ -57,7 +63,9 @@ def run(options: argparse.Namespace) -> int | None:
         f"{files} files in {seconds:.0f} s, {files / seconds:.1f} per second; {bad} of them are bad"
     )
     if bad:
-        print(f"their reasons: grep -h '\"error\"' {out}/part-*.jsonl")
+        told = "column error of" if options.parquet else "grep -h '\"error\"'"
+        ending = "parquet" if options.parquet else "jsonl"
+        print(f"their reasons: {told} {out}/part-*.{ending}")
     return 0
 
 

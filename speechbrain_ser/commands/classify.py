@@ -4,11 +4,12 @@ ser classify speech.wav recordings/
 ser classify results/fusion/fold1/1000/best speech.wav
 ser classify user/model call.wav --long --csv > call.csv
 
-MODEL is a run's best/ folder, a Hub id, or a file of `ser export`; without one it is the package's
-own, which needs the encoder that it names, from the Hub or in SER_ENCODERS. FILE is an audio file,
-a part of one in seconds ('talk.wav#t=1.5,3.25', from whose start its times are counted), a folder
-(all audio files in and below it, linked folders too) or -, a list of files on standard input. Bad
-files are named on standard error with the reason, the others are done; the status is then 1. Where
+MODEL is a run's best/ folder, a Hub id, or a file of `ser export` or its folder; without one it is
+the package's own, which needs the encoder that it names, from the Hub or in SER_ENCODERS.
+FILE is an audio file, a part of one in seconds ('talk.wav#t=1.5,3.25', from whose start its times
+are counted), a folder (all audio files in and below it, linked folders too) or -, a list of files
+on standard input. Bad files are named on standard error with the reason, the others are done; the
+status is then 1. Where
 all that the model hears of a file is silent, the label is - (null in JSON, nothing in CSV). JSON
 and CSV hold a file's name as it is: bytes that are not UTF-8 stand in JSON as \\udcXX (Python's
 surrogateescape), in CSV as they are; on a terminal they are escaped.
@@ -30,6 +31,7 @@ from speechbrain_ser import output
 from speechbrain_ser.data import folders, segments
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.output import printable
+from speechbrain_ser.sharing import parquet
 
 if TYPE_CHECKING:
     from speechbrain_ser import Emotion, EmotionRecognizer
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object per line")
     form.add_argument("--csv", action="store_true", help="a table with a column per emotion")
+    form.add_argument("--parquet", metavar="FILE", help="the table of --csv as a Parquet file")
     parser.add_argument("--long", action="store_true", help="segments of long recordings")
     parser.add_argument("--window", type=float, default=4.0, help="--long: seconds, 4")
     parser.add_argument("--hop", type=float, default=1.0, help="--long: seconds, 1")
@@ -69,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
         EmotionRecognizer,
     )
 
+    if options.parquet:
+        parquet.check()
     model, files = model_and_files(options.words)
     paths = files_of(files)
     given = {"run_opts": {"device": options.device}, "unsure_below": options.unsure_below}
@@ -79,8 +84,13 @@ def run(options: argparse.Namespace) -> int:
     if options.labels is not None:
         given["labels"] = [label.strip() for label in options.labels.split(",")]
     recognizer = EmotionRecognizer.from_hparams(**given)
-    form = as_json if options.json else as_csv if options.csv else as_table
-    show, bad = form(recognizer.hparams.labels, list(recognizer.ranges)), 0
+    labels, numbers, rows = recognizer.labels, list(recognizer.ranges), []
+    if options.parquet:
+        show = as_row(rows)
+    else:
+        form = as_json if options.json else as_csv if options.csv else as_table
+        show = form(labels, numbers)
+    bad = 0
     for path, result in results(recognizer, paths, options):
         if isinstance(result, InputError):
             tqdm.write(f"ser classify: {result}", file=sys.stderr)
@@ -88,6 +98,8 @@ def run(options: argparse.Namespace) -> int:
             continue
         for emotion in result:
             show(path, emotion)
+    if options.parquet:
+        parquet.write(options.parquet, ("file", "label"), ("start", "end", *labels, *numbers), rows)
     if bad:
         print(f"{bad} of {len(paths)} files could not be classified, see above", file=sys.stderr)
     return int(bool(bad))
@@ -100,7 +112,8 @@ def model_and_files(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """
     first, *rest = words
     path = Path(first)
-    is_model = path.suffix == ".onnx" or (path / "hyperparams.yaml").is_file()
+    described = any((path / name).is_file() for name in ("hyperparams.yaml", "model.onnx"))
+    is_model = path.suffix == ".onnx" or described
     file = Path(segments.split(first)[0])
     if not is_model and (first == "-" or file.exists() or file.suffix.lower() in folders.endings()):
         return None, words
@@ -168,6 +181,16 @@ def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Ite
                 yield paths[given], done.pop(given)
                 given += 1
     bar.close()
+
+
+def as_row(rows: list[dict]) -> Show:
+    """Puts what is shown into rows, to be written when all are there."""
+
+    def show(path: str, emotion: Emotion) -> None:
+        facts = {"file": path, "label": emotion.label, "start": emotion.start, "end": emotion.end}
+        rows.append(emotion.probs | emotion.values | facts)
+
+    return show
 
 
 def as_json(labels: Sequence[str], numbers: Sequence[str] = ()) -> Show:

@@ -65,7 +65,8 @@ def page():
 def find(sources: list[str]) -> dict[str, str]:
     """{name: model folder or Hub id}, the names as short as they tell the models apart.
 
-    Raises InputError where there is no model, or one that names no emotions.
+    Of those in a folder the newest is first. Raises InputError where there is no model, or one that
+    names no emotions.
     """
     models: dict[str, None] = {}  # each once, in order
     for source in sources:
@@ -75,6 +76,7 @@ def find(sources: list[str]) -> dict[str, str]:
                 "first, bash tools/quickstart.sh"
             )
         inside = sorted(Path(source).rglob(f"best/{saved.WEIGHTS}"))
+        inside.sort(key=lambda path: -path.stat().st_mtime)
         if not inside or (Path(source) / saved.WEIGHTS).is_file():
             if fault := fault_of(source):
                 raise InputError(fault)

@@ -17,12 +17,10 @@ import ruamel.yaml
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from torch import nn
-from transformers import CONFIG_MAPPING
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import models
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoders.pretrained import is_name
 
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
 KEYS = ("labels", "reader", "model", "unsure_below")
@@ -91,8 +89,8 @@ class _Reader:
             made[text] = self.data(value, text, depth + 1, config or text == "source")
             if text == "source":
                 self.check_config(value, made[text])
-            if text == "weights_of" and not is_name(made[text]):
-                self.refuse(value, "an encoder by more than a Hub id or a folder's name")
+            if text == "weights_of":
+                self.check_name(value, made[text])
         return made
 
     def check_class(self, node: Node, tag: str) -> None:
@@ -110,8 +108,16 @@ class _Reader:
                 f"(if it is your own, name its module in the environment, {TRUSTED}={module[:80]})",
             )
 
+    def check_name(self, node: Node, name) -> None:
+        from speechbrain_ser.models.encoders.pretrained import is_name  # late, see check_config
+
+        if not is_name(name):
+            self.refuse(node, "an encoder by more than a Hub id or a folder's name")
+
     def check_config(self, node: Node, config) -> None:
         """An encoder's config: of a kind that is known, with that kind's own settings."""
+        from transformers import CONFIG_MAPPING  # late: it takes seconds, which ONNX does not need
+
         if not isinstance(config, Mapping):
             self.refuse(node, "an encoder's source that is no config, so that it would be fetched")
         if (kind := str(config.get("model_type"))) not in CONFIG_MAPPING:

@@ -3,11 +3,14 @@
 It is light where it can be: an encoder of which nothing was trained is named, not held.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import huggingface_hub
 import safetensors.torch
@@ -20,8 +23,10 @@ from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, read_json, settle
 from speechbrain_ser.models import safety, seen
-from speechbrain_ser.models.encoders import Encoder, fingerprints
 from speechbrain_ser.models.heads import answering
+
+if TYPE_CHECKING:
+    from speechbrain_ser.models.encoders import Encoder
 
 HYPERPARAMS = "hyperparams.yaml"
 WEIGHTS = "model.safetensors"
@@ -46,7 +51,7 @@ def export(
     results : of the run; the model is unsure below the probability that was chosen there
     with_encoders : hold the weights of encoders that could be named, too
     """
-    encoders = [part for part in model.modules() if isinstance(part, Encoder)]
+    encoders = encoders_in(model)
     arguments = {} if with_encoders else names_of(encoders)
     named = [encoder for encoder in encoders if key_of(encoder) in arguments]
     arguments = {key_of(e): {"source": e.describe()} for e in encoders} | arguments
@@ -93,6 +98,14 @@ def head_of(tree: Mapping, model: nn.Module) -> CommentedMap | None:
     return node if hp.tag_of(node) and isinstance(node, Mapping) else None
 
 
+def encoders_in(model: nn.Module) -> list[Encoder]:
+    """The encoders among a model's parts."""
+    # late, with transformers: it takes seconds, which the description of an ONNX file does not need
+    from speechbrain_ser.models.encoders import Encoder
+
+    return [part for part in model.modules() if isinstance(part, Encoder)]
+
+
 def key_of(encoder: Encoder) -> str:
     """What an encoder is told from others by, in a model and in its description."""
     return str(encoder.weights_of or encoder.source)
@@ -100,6 +113,8 @@ def key_of(encoder: Encoder) -> str:
 
 def names_of(encoders: Collection[Encoder]) -> dict[str, dict]:
     """key -> the arguments that name encoders, of those of which none is this model's own."""
+    from speechbrain_ser.models.encoders import fingerprints  # late, see encoders_in
+
     own = {key_of(encoder) for encoder in encoders if encoder.name is None}
     return {
         key_of(encoder): {
@@ -147,7 +162,7 @@ def encoders_of(node) -> set[str]:
 
 
 def find(source: str | Path, savedir: str | Path | None = None) -> Path:
-    """A best/ folder: a local one, or a Hub repository's copy, in savedir or the Hub's cache.
+    """A best/ folder: a local one or a run's, or a Hub repository's copy, in savedir or its cache.
 
     Raises InputError if there is none, or a file of it is missing.
     """
@@ -161,6 +176,8 @@ def find(source: str | Path, savedir: str | Path | None = None) -> Path:
                 f"{source} is neither a local model folder nor a Hub repository that can be "
                 f"fetched ({reason}): give a run's best/ folder"
             ) from None
+    if not (folder / WEIGHTS).is_file() and (folder / "best" / WEIGHTS).is_file():
+        folder = folder / "best"  # of a run's folder
     for name in (HYPERPARAMS, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(
@@ -204,7 +221,7 @@ def load_weights(model: nn.Module, source: str | Path) -> None:
     Raises InputError if they are broken or another model's.
     """
     path = find(source) / WEIGHTS
-    encoders = [part for part in model.modules() if isinstance(part, Encoder)]
+    encoders = encoders_in(model)
     needed = tensors_of(model, [encoder for encoder in encoders if encoder.weights_of])
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -8,24 +8,28 @@ from pathlib import Path
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json, write_atomically
 from speechbrain_ser.models import saved
-from speechbrain_ser.sharing import onnx
+from speechbrain_ser.sharing import onnx, parquet
 from speechbrain_ser.sharing.inference import EmotionRecognizer
 
 FILES = "files.jsonl"  # {"file": path} in each line, which holds whatever a name holds
 SETTINGS = "settings.json"
 
 
-def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> list[int]:
+def begin(
+    folder: Path, source: str, paths: Sequence[str], shard_size: int, as_parquet: bool = False
+) -> list[int]:
     """Note what the folder's parts are made of; return the shards that it still lacks.
 
-    Raises InputError if the folder holds parts of another model, collection or shard size.
+    as_parquet : parts are Parquet files, not JSON lines
+
+    Raises InputError if the folder holds parts of another model, collection, shard size or form.
     """
     if not paths:
         raise InputError("there is no file to annotate")
     if shard_size < 1:
         raise InputError(f"a shard of {shard_size} files: at least 1 is needed")
-    if source.endswith(onnx.ENDING):
-        files = [onnx.find(source)]
+    if graph := onnx.graph_of(source):
+        files = [onnx.find(graph)]
     else:
         files = [saved.find(source) / name for name in (saved.HYPERPARAMS, saved.WEIGHTS)]
     digest = hashlib.sha256()
@@ -38,9 +42,12 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
         "count": len(paths),
         "shard_size": shard_size,
     }
+    settings |= {"form": "parquet"} if as_parquet else {}
     if (folder / SETTINGS).is_file():
         there = read_json(folder / SETTINGS, "delete that folder and annotate again")
-        if other := [name for name, value in settings.items() if there.get(name) != value]:
+        if other := [
+            name for name in {**there, **settings} if there.get(name) != settings.get(name)
+        ]:
             raise InputError(
                 f"{folder} holds parts of another {' and '.join(other)}: name another --out, or "
                 "delete that folder"
@@ -50,7 +57,7 @@ def begin(folder: Path, source: str, paths: Sequence[str], shard_size: int) -> l
         write_atomically(folder / FILES, listing)
         write_atomically(folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
     shards = range(-(-len(paths) // shard_size))
-    return [shard for shard in shards if not part(folder, shard).is_file()]
+    return [shard for shard in shards if not part(folder, shard, as_parquet).is_file()]
 
 
 def listed(folder: Path, count: int) -> list[str]:
@@ -66,8 +73,8 @@ def listed(folder: Path, count: int) -> list[str]:
     return paths
 
 
-def part(folder: Path, shard: int) -> Path:
-    return folder / f"part-{shard:06d}.jsonl"
+def part(folder: Path, shard: int, as_parquet: bool = False) -> Path:
+    return folder / f"part-{shard:06d}.{'parquet' if as_parquet else 'jsonl'}"
 
 
 class Annotator:
@@ -83,6 +90,7 @@ class Annotator:
         self.readers = readers
         settings = json.loads((self.folder / SETTINGS).read_text())
         self.size = settings["shard_size"]
+        self.as_parquet = settings.get("form") == "parquet"
         self.paths = listed(self.folder, settings["count"])
 
     def __call__(self, row: dict) -> dict:
@@ -98,7 +106,16 @@ class Annotator:
                 line |= {"label": result.label, "probs": result.probs, "seconds": result.end}
                 line |= {"values": result.values} if result.values else {}
             lines[position] = line
-        text = "".join(f"{json.dumps(lines[i])}\n" for i in range(len(paths)))
-        write_atomically(part(self.folder, shard), text)
+        self.write(shard, [lines[i] for i in range(len(paths))])
         bad = sum("error" in line for line in lines.values())
         return {"shard": shard, "files": len(paths), "bad": bad}
+
+    def write(self, shard: int, lines: Sequence[dict]) -> None:
+        """A part, whole or not at all."""
+        place = part(self.folder, shard, self.as_parquet)
+        if self.as_parquet:
+            numbers = ("seconds", *self.recognizer.labels, *self.recognizer.ranges)
+            rows = (line.get("probs", {}) | line.get("values", {}) | line for line in lines)
+            parquet.write(place, ("file", "label", "error"), numbers, rows)
+        else:
+            write_atomically(place, "".join(f"{json.dumps(line)}\n" for line in lines))

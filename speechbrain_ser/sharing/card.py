@@ -192,6 +192,14 @@ def about(folder: Path) -> str:
         return f"What it was trained on cannot be read from {saved.TRAINED_ON} and {saved.RESULTS}."
 
 
+def score(folder: Path) -> str:
+    """The UA of a model's test in words, "" if it tells none."""
+    try:
+        return f"UA {json.loads((folder / saved.RESULTS).read_text())['UA']:.1f} %"
+    except (OSError, ValueError, KeyError, TypeError):  # a stranger's may hold anything
+        return ""
+
+
 def _told(known: seen.Seen, results: Mapping) -> str:
     counts = []
     for one in known:
@@ -201,8 +209,9 @@ def _told(known: seen.Seen, results: Mapping) -> str:
     sentences = [f"Trained on {' and '.join(counts)}."]
     if "UA" in results:
         sentences += [
-            f"Of other recordings ({results['protocol']}) it recognised {results['UA']:.1f} % of "
-            f"each emotion on average; guessing gets {100 / len(results['labels']):.1f} %."
+            f"Of other recordings ({results['protocol']}) {results['UA']:.1f} % got the "
+            f"right one of {len(results['labels'])} emotions, each emotion counting alike; "
+            f"guessing gets {100 / len(results['labels']):.1f} %."
         ]
     if names := dimensions.names_of(results):
         told = ", ".join(f"{results[f'CCC_{name}']:.2f} for {name}" for name in names)

@@ -1,7 +1,6 @@
 """A page on which people record or drop a file and see its emotions; needs the extra `demo`."""
 
 import base64
-import ipaddress
 import math
 import os
 import signal
@@ -9,29 +8,28 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import gradio as gr
 import torch
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
 
+from speechbrain_ser import output
 from speechbrain_ser.data import audio
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 from speechbrain_ser.output import printable
-from speechbrain_ser.results import plots
+from speechbrain_ser.results import timeline as strip
 from speechbrain_ser.sharing import card
 from speechbrain_ser.sharing.emotions import Emotion, joined
 from speechbrain_ser.sharing.inference import EmotionRecognizer
+from speechbrain_ser.sharing.own_host import OwnHost
 
 LONG = 10.0  # seconds: longer recordings get a timeline
 MOST_BYTES = 100 * 2**20  # of an upload
@@ -40,6 +38,7 @@ MOST_SAMPLES = 2 * 48_000 * MOST_SECONDS  # of all channels, 230 MB decoded
 MOST_WAIT = 120.0  # seconds that a visitor may keep the others waiting
 KEPT = 2  # models in memory
 CLEAN = (600, 3600)  # seconds: how often recordings are deleted, and how old ones
+COLUMNS = ("start", "end", "emotion", "probability")  # of the segments
 TITLE = "Emotions of speech"
 EMPTY = "The probabilities appear here."
 TOO_SLOW = f"this takes longer than the {MOST_WAIT:.0f} s of a request: give a shorter recording"
@@ -57,6 +56,9 @@ CSS = """
 .problem { border: 1px solid var(--error-border-color); background: var(--error-background-fill); }
 .timeline { overflow-x: auto; background: white; border-radius: var(--block-radius);
             padding: 0.5rem; }
+.dark .timeline { background: black; }
+.dark .timeline img { filter: invert(1) hue-rotate(180deg); }
+#timeline a { display: inline-block; padding: 0.5rem 0; }
 .timeline img { display: block; width: 100%; min-width: 680px; }
 .small * { font-size: var(--text-sm); }
 #label, #segments { font-variant-numeric: tabular-nums; }
@@ -73,38 +75,6 @@ class Hurried(EmotionRecognizer):
         if time.monotonic() > self.deadline:
             raise InputError(TOO_SLOW)
         return super().classify_batch(speech, lens)
-
-
-class OwnHost:
-    """ASGI middleware that answers to the page's own names only.
-
-    A page elsewhere whose name is made to lead to this machine (DNS rebinding) could else read it.
-    An address cannot be led elsewhere, so addresses are answered.
-    """
-
-    def __init__(self, app, names: Collection[str]):
-        self.app = app
-        self.names = {name.lower() for name in names}
-
-    async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            host = Headers(scope=scope).get("host", "")
-            try:
-                name = urlsplit(f"//{host}").hostname or ""
-            except ValueError:
-                name = ""
-            if name not in self.names and not _is_address(name):
-                response = PlainTextResponse("this page has another name", status_code=421)
-                return await response(scope, receive, send)
-        await self.app(scope, receive, send)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def check(path: str | Path) -> float:
@@ -207,7 +177,7 @@ def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
                     buttons=[],  # "share" would upload to the Hub
                     elem_id="recording",
                 )
-                model = gr.Dropdown(list(models), value=first, label="Model")
+                model = gr.Dropdown(choices(models), value=first, label="Model")
                 note = gr.HTML(about(models[first]), elem_classes="small")
                 with gr.Accordion("Settings for long recordings", open=False):
                     settings = [
@@ -220,7 +190,7 @@ def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
                 label = gr.Label(visible=False, elem_id="label")
         figure = gr.HTML(visible=False, elem_id="timeline")
         table = gr.Dataframe(
-            headers=["start", "end", "emotion", "probability"],
+            headers=list(COLUMNS),
             column_widths=["20%", "20%", "25%", "35%"],
             label="Segments",
             visible=False,
@@ -246,6 +216,12 @@ def notice(text: str, kind: str = "") -> dict:
     return gr.update(value=html, visible=True)
 
 
+def choices(models: Mapping[str, Path]) -> list[tuple[str, str]]:
+    """The list's entries, with the score of each model's test, and what they stand for."""
+    scores = {name: card.score(folder) for name, folder in models.items()}
+    return [(f"{name} ({score})" if score else name, name) for name, score in scores.items()]
+
+
 def about(folder: Path) -> str:
     """What a model says of itself, as HTML in which its words are words only."""
     return f"<p>{escape(card.about(folder)).replace('**', '')}</p>"
@@ -257,10 +233,15 @@ def timeline(hops: list[Emotion], labels: list[str]) -> str:
     edges = [hops[0].start, *(part.end for part in hops)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timeline.png"
-        plots.timeline(edges, probs, list(map(printable, labels)), path, title="")
+        strip.draw(edges, probs, list(map(printable, labels)), path, title="")
         image = base64.b64encode(path.read_bytes()).decode()
     alt = "the emotions over time; the table below tells the segments"
-    return f'<div class="timeline"><img src="data:image/png;base64,{image}" alt="{alt}"></div>'
+    table = output.as_csv(COLUMNS, rows(hops))
+    content = base64.b64encode(table.encode(errors="backslashreplace")).decode()
+    return (
+        f'<div class="timeline"><img src="data:image/png;base64,{image}" alt="{alt}"></div>'
+        f'<a download="segments.csv" href="data:text/csv;base64,{content}">Segments as csv</a>'
+    )
 
 
 def rows(hops: list[Emotion]) -> list[list[str]]:

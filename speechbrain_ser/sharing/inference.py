@@ -51,9 +51,10 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         unsure_below: float | None = None,
         labels: Sequence[str] | None = None,
     ) -> "EmotionRecognizer":
-        """source: a best/ folder, hub id or .onnx file; run_opts: e.g. {"device": "cuda:0"}.
+        """source: a best/ folder, hub id or export; run_opts: e.g. {"device": "cuda:0"}.
 
-        source : none is the package's own model, see the card in DEFAULT
+        source : an export is an .onnx file, or the folder of `ser export`, of which the float32
+            file is taken; none is the package's own model, see the card in DEFAULT
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
         unsure_below : a label whose probability is lower is "unsure"; None: what was chosen on the
             model's validation, if anything was, but not for some of its labels; 0: never
@@ -67,8 +68,8 @@ class EmotionRecognizer(Pretrained, LongRecordings):
             raise InputError(f"unsure_below is {unsure_below}: give a probability, 0 to 1")
         if device := (run_opts or {}).get("device"):
             parallel.refuse_device(device)
-        if str(source).endswith(onnx.ENDING):
-            parts = onnx.load(source)
+        if graph := onnx.graph_of(source):
+            parts = onnx.load(graph)
         else:
             source = saved.find(source, savedir)
             saved.refuse_speakers(source, saved.description(source)["labels"])
@@ -103,6 +104,11 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         with given.Spool() as spool:
             paths = [spool.path(recording) for recording in given.listed(recordings)]
             self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
+
+    @property
+    def labels(self) -> list[str]:
+        """What may be answered, in the order of classify_batch's probabilities."""
+        return list(self.hparams.labels)
 
     @property
     def batch_size(self) -> int:
@@ -208,6 +214,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         return batch_size or self.batch_size
 
     def _read(self, path: str | Path) -> torch.Tensor | None:
+        self._refuse_long_file(path)
         return self._heard(self.hparams.reader.hear(path), path)
 
     def _heard(self, speech: torch.Tensor | None, path: str | Path) -> torch.Tensor | None:
@@ -223,14 +230,22 @@ class EmotionRecognizer(Pretrained, LongRecordings):
 
     def _whole(self, speech: torch.Tensor, path: str | Path) -> torch.Tensor:
         """The reader's speech [time]; InputError for more of it than the model reads at once."""
-        most = self.most_samples
-        if len(speech) > most:
-            rate = self.hparams.reader.sample_rate
+        self._refuse_longer(len(speech), path)
+        return speech
+
+    def _refuse_long_file(self, path: str | Path) -> None:
+        """InputError by a file's header, before all of it would be decoded to be refused."""
+        reader = self.hparams.reader
+        if reader.max_seconds is None and self.most_samples < math.inf:
+            self._refuse_longer(round(audio.duration(path) * reader.sample_rate), path)
+
+    def _refuse_longer(self, samples: int, path: str | Path) -> None:
+        most, rate = self.most_samples, self.hparams.reader.sample_rate
+        if samples > most:
             raise InputError(
-                f"{path} lasts {len(speech) / rate:.1f} s, and this model reads {most / rate:g} s "
+                f"{path} lasts {samples / rate:.1f} s, and this model reads {most / rate:g} s "
                 "at once: classify it in segments, ser classify --long"
             )
-        return speech
 
     @property
     def most_samples(self) -> float:
@@ -255,6 +270,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         with given.Spool() as spool:
             for recording in given.listed(paths):
                 path = spool.path(recording)
+                self._refuse_long_file(path)
                 speech = self._whole(self.hparams.reader(path), path).unsqueeze(0)  # [1, time]
                 rows.append(model.embed(speech.to(self.device), alone).cpu())
         if not rows:  # as wide as that of any speech

@@ -9,9 +9,10 @@ from torch import nn
 
 from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models import safety
+from speechbrain_ser.models import safety, saved
 
 ENDING = ".onnx"
+WHOLE = "model.onnx"  # of an export, in float32
 DESCRIPTION = "hyperparams"  # the file's own metadata: labels and reader, as in hyperparams.yaml
 # what the exports of these networks are made of: no loop, no branch, no operation of another domain
 OPERATIONS = """Abs Add And ArgMax BatchNormalization Cast Ceil Clip Concat Constant
@@ -110,6 +111,18 @@ class OnnxNetwork(nn.Module):
     def probs(self, logits: torch.Tensor) -> torch.Tensor:
         """log-probabilities [batch, class] -> probabilities."""
         return logits.softmax(dim=-1)
+
+
+def graph_of(source: str | Path) -> Path | None:
+    """The graph that a source names: a file, or of what `ser export` wrote the one in float32.
+
+    None for a folder or a name that is no exported model.
+    """
+    inside = Path(source) / WHOLE
+    described = inside.with_name(saved.HYPERPARAMS).is_file()
+    if str(source).endswith(ENDING):
+        return Path(source)
+    return inside if inside.is_file() and not described else None
 
 
 def find(path: str | Path) -> Path:
