@@ -1,7 +1,10 @@
 """Networks without PyTorch: ONNX graphs answer as the networks that they were made of."""
 
+import ast
 import json
 import logging
+import re
+import shutil
 import subprocess
 import sys
 
@@ -52,9 +55,26 @@ def test_a_run_s_test_files_tell_what_int8_costs(exported, runs):
         assert float(row[1]) == pytest.approx(results["WA"], abs=0.01)
         assert float(row[2]) == pytest.approx(results["UA"], abs=0.01)
     assert float(table[1][4]) < 1e-5 < float(table[2][4])
-    assert sorted(path.name for path in folder.iterdir()) == ["model.int8.onnx", "model.onnx"]
+    names = ["README.md", "model.int8.onnx", "model.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     sizes = [(folder / name).stat().st_size for name in ("model.int8.onnx", "model.onnx")]
     assert sizes[0] < sizes[1]
+
+
+def test_its_page_holds_a_program_without_torch(exported, tmp_path):
+    """Of a recording that is cut to the reader's window, and of one that is not."""
+    (program,) = re.findall(r"```python\n(.*?)```", (exported[0] / "README.md").read_text(), re.S)
+    program += "import sys\nassert not {'torch', 'speechbrain_ser'} & set(sys.modules)\n"
+    shutil.copy(exported[0] / "model.onnx", tmp_path)
+    recognizer = EmotionRecognizer.from_hparams(exported[0] / "model.onnx")
+    for seconds in (1.3, 20):
+        noise = 0.1 * np.random.default_rng(1).standard_normal(round(16_000 * seconds))
+        soundfile.write(tmp_path / "speech.wav", noise, 16_000)
+        words = [sys.executable, "-c", program]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        wanted = recognizer.classify_file(tmp_path / "speech.wav").probs
+        assert ast.literal_eval(done.stdout) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_onnx_answers_as_the_model_alone_in_batches_and_on_the_command_line(

@@ -5,7 +5,8 @@ ser classify exported/model.int8.onnx speech.wav
 
 MODEL is a run's folder, a best/ folder or a Hub id. The graph takes speech [batch, time] (float32,
 as the reader prepares it) and samples [batch] (int64, how many of each row are no padding), and
-gives probs [batch, class]; labels and reader stand in the file's metadata. It is compared with
+gives probs [batch, class]; labels and reader stand in the file's metadata, and a program that needs
+onnxruntime alone in README.md beside it. It is compared with
 PyTorch on random lengths before anything is written. With a run's folder the run's test files are
 classified too: what int8 costs in accuracy, and what it saves in time.
 """
@@ -13,11 +14,14 @@ classified too: what int8 costs in accuracy, and what it saves in time.
 import argparse
 import importlib.util
 import logging
+import math
 import os
 import shutil
 import time
 import warnings
+from importlib import resources
 from pathlib import Path
+from string import Template
 
 import torch
 from torch import nn
@@ -26,6 +30,7 @@ from tqdm import tqdm
 
 from speechbrain_ser import EmotionRecognizer, output
 from speechbrain_ser import hparams as hp
+from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
 from speechbrain_ser.models import saved
@@ -81,6 +86,8 @@ def run(options: argparse.Namespace) -> int | None:
         model = recognizer.mods.model
         export(model, describe(source), temporary / NAMES["float32"])
         quantise(temporary / NAMES["float32"], temporary / NAMES["int8"])
+        said = usage(options.out.name, recognizer.hparams.reader, recognizer.labels)
+        (temporary / "README.md").write_text(said, encoding="utf-8")
         difference = check(model, OnnxNetwork(temporary / NAMES["float32"]))
         print(f"random lengths: probabilities differ by {difference:.1e} at most from PyTorch's")
         for kind, name in NAMES.items():
@@ -100,6 +107,28 @@ def describe(source: str) -> str:
     tree = saved.description(source)
     del tree["model"]
     return hp.dump(tree)
+
+
+def usage(title: str, reader: SpeechReader, labels: list[str]) -> str:
+    """A page with a program that needs onnxruntime alone: what the reader does, in numpy."""
+    steps = []
+    if reader.min_seconds:
+        shortest = round(reader.min_seconds * reader.sample_rate)
+        times = f"{shortest} / len(speech)"
+        whole = f"int({times})" if reader.tiling is math.floor else f"-int(-{times} // 1)"
+        steps.append(f"speech = numpy.tile(speech, max(1, {whole}))")
+    if reader.max_seconds is not None:
+        longest = round(reader.max_seconds * reader.sample_rate)
+        start = f"max(0, len(speech) - {longest}) // 2" if reader.test_window == "centre" else "0"
+        if reader.test_window == "random":
+            steps.append("# ser classify draws the window by what the recording holds")
+        steps += [f"start = {start}", f"speech = speech[start : start + {longest}]"]
+    if reader.normalise:
+        steps.append("speech = (speech - speech.mean()) / numpy.sqrt(speech.var() + 1e-7)")
+    template = resources.files("speechbrain_ser.sharing") / "templates/onnx.md"
+    return Template(template.read_text(encoding="utf-8")).substitute(
+        title=title, rate=reader.sample_rate, labels=labels, prepare="\n".join(steps)
+    )
 
 
 def export(model: nn.Module, description: str, path: Path) -> None:
