@@ -86,8 +86,11 @@ def test_without_recipes_a_sentence_says_where_they_are(monkeypatch, tmp_path, c
         assert "clone the repository" in capsys.readouterr().err
 
 
-def test_a_wheel_classifies_in_an_environment_without_the_checkout(runs, tmp_path):
-    source, fresh = tmp_path / "source", tmp_path / "fresh"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A call of a program in an environment that has a wheel of this package and no checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    source, fresh = folder / "source", folder / "fresh"
     source.mkdir()
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -98,35 +101,47 @@ def test_a_wheel_classifies_in_an_environment_without_the_checkout(runs, tmp_pat
     alone = ["--no-deps", "--no-index"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
 
-    def call(*words):
+    def call(*words, cwd=folder):
         ended = subprocess.run(
-            list(map(str, words)), cwd=tmp_path, env=environment, capture_output=True, text=True
+            list(map(str, words)), cwd=cwd, env=environment, capture_output=True, text=True
         )
-        assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
-    call(*pip, "wheel", *alone, "--no-build-isolation", "--wheel-dir", tmp_path, source)
+    call(*pip, "wheel", *alone, "--no-build-isolation", "--wheel-dir", folder, source)
     shutil.rmtree(source)
     venv.create(fresh)
     site = next(fresh.glob("lib/python*/site-packages"))
     # what the package needs, but not the checkout, which another .pth of that folder names
     (site / "needed.pth").write_text(sysconfig.get_paths()["purelib"])
-    call(*pip, "--python", fresh / "bin/python", "install", *alone, *tmp_path.glob("*.whl"))
-    python, program = fresh / "bin/python", fresh / "bin/ser"
-    found = call(python, "-c", "import speechbrain_ser; print(speechbrain_ser.__file__)")
+    call(*pip, "--python", fresh / "bin/python", "install", *alone, *folder.glob("*.whl"))
+    found = call(fresh / "bin/python", "-c", "import speechbrain_ser as p; print(p.__file__)")
     assert found.startswith(str(site))
-    assert "classify" in call(program, "--help")
-    wav = next((runs / "emotion/fold1/1000").glob("manifest.json")).read_text().split('"wav": "')[1]
+    return lambda *words, cwd=folder: call(fresh / "bin/ser", *words, cwd=cwd)
+
+
+def test_a_wheel_classifies_without_the_checkout(installed, runs, tmp_path):
+    assert "classify" in installed("--help")
     best = runs / "emotion/fold1/1000/best"
-    line = call(program, "classify", best, wav.partition('"')[0], "--csv").splitlines()[1]
+    wav = next(iter(entries_of(runs)))["wav"]
+    line = installed("classify", best, wav, "--csv").splitlines()[1]
     assert line.split(",")[3] in ("angry", "happy", "sad", "neutral")
-    assert call(program, "push", best.parent, "--export", tmp_path / "shared", "--files", "1")
+    assert installed("push", best.parent, "--export", tmp_path / "shared", "--files", "1")
+
+
+@pytest.mark.slow
+def test_a_wheel_has_the_recipes(installed, runs, tmp_path):
     rows = ["path,emotion,speaker"]
-    entries = json.loads((runs / "emotion/fold1/1000/manifest.json").read_text()).values()
-    rows += [f"{entry['wav']},{entry['emotion']},{entry['speaker']}" for entry in entries]
+    rows += [f"{entry['wav']},{entry['emotion']},{entry['speaker']}" for entry in entries_of(runs)]
     (tmp_path / "mine.csv").write_text("\n".join(rows))
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     small = ["--encoder", "tiny.json", "--folds", "3", "--epochs", "1", "--width", "8"]
-    said = call(program, "train", "mine.csv", *small)
+    said = installed("train", "mine.csv", *small, cwd=tmp_path)
     assert "pooled folds" in said and "ser classify results/combined_mine/fold1/" in said
-    assert "combined_mine" in call(program, "results", "results")
+    assert "park2023/T3/" in installed("reproduce", "park2023", "--table", "3", "--list")
+    assert "combined_mine" in installed("results", "results", cwd=tmp_path)
+
+
+def entries_of(runs) -> list[dict]:
+    manifest = (runs / "emotion/fold1/1000/manifest.json").read_text()
+    return list(json.loads(manifest).values())

@@ -110,10 +110,11 @@ def test_best_gives_the_same_probabilities_as_the_run(experiment, runs, tmp_path
 
 
 RUNS = """
-import os, signal, sys
+import logging, os, signal, sys
 from pathlib import Path
 from conftest import run, tiny
 from speechbrain_ser.training.brain import SerBrain
+logging.basicConfig(level=logging.INFO)
 yaml, method, epoch, *folders = sys.argv[1:]
 if method:
     whole, calls = getattr(SerBrain, method), []
@@ -395,8 +396,9 @@ def test_the_encoder_sets_dim(tmp_path):
     at = words.index("--dim")
     run(EMOTION, words[:at] + words[at + 2 :])
     assert hp.load_tree((tmp_path / "emotion/fold1/1000/hyperparams.yaml").read_text())["dim"] == 16
-    with pytest.raises(InputError, match="encoder nowhere/x does not load"):
-        run(EMOTION, [*words[:at], *words[at + 2 :], "--encoder", "nowhere/x"])
+    absent = str(tmp_path / "absent.json")
+    with pytest.raises(InputError, match="absent.json does not load"):
+        run(EMOTION, [*words[:at], *words[at + 2 :], "--encoder", absent])
 
 
 def test_all_bad_recordings_are_named_at_once_or_left_out(runs, tmp_path, caplog):
