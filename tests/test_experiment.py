@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import re
 import shlex
@@ -25,6 +26,7 @@ from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.models import saved, seen
 from speechbrain_ser.results import report
+from speechbrain_ser.training import brain
 
 EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
 FUSION = RECIPES / "IEMOCAP/hparams/fusion.yaml"
@@ -389,6 +391,17 @@ def test_a_table_brings_its_own_labels(runs, tmp_path):
     results = json.loads((tmp_path / "emotion_mine/fold1/1000/results.json").read_text())
     assert results["corpus"] == "table"
     assert results["labels"] == ["ang", "hap", "neu", "sad"]
+
+
+def test_where_no_terminal_is_lines_tell_how_far_a_run_is(tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(brain, "MINUTE", 0.0)
+    words = tiny(EMOTION, tmp_path, "--max_epochs", "1", "--batch_size", "16")
+    words.remove("--noprogressbar")
+    with caplog.at_level(logging.INFO):
+        run(EMOTION, words)
+    lines = re.findall(r"epoch 1, batch (\d+) of (\d+)", caplog.text)
+    assert [int(batch) for batch, _ in lines] == list(range(1, int(lines[0][1]) + 1))
+    assert "it/s" not in (said := capsys.readouterr().err) and "s/it" not in said
 
 
 def test_the_encoder_sets_dim(tmp_path):

@@ -27,6 +27,7 @@ from speechbrain_ser.training.loop import Loop
 from speechbrain_ser.training.schedules import Progress
 
 logger = logging.getLogger(__name__)
+MINUTE = 60.0  # seconds
 LOGGED = ("WA", "UA", "WER", "CCC", "KL")  # beginnings of the scores that an epoch tells
 LOW = ("loss", "WER", "KL", "MSE")  # and of what is best where it is low
 
@@ -190,12 +191,20 @@ class SerBrain(Loop):
     def on_fit_start(self):
         super().on_fit_start()
         epochs = self.hparams.epochs
+        self.told = time.monotonic()
         if epochs.current and parallel.is_first():
             logger.info("This run goes on after epoch %s of %s", epochs.current, epochs.limit)
         if self.hparams.logger is not None:
             self.hparams.logger.begin(
                 Path(self.hparams.output_folder), self.settings, self.hparams.epochs.history
             )
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Where no bar shows how far an epoch has come, a line each minute does."""
+        if self.noprogressbar and parallel.is_first() and time.monotonic() - self.told >= MINUTE:
+            self.told = time.monotonic()
+            position = (self.hparams.epochs.current, self.step, len(self.train_sampler))
+            logger.info("epoch %s, batch %s of %s", *position)
 
     def on_fit_batch_start(self, batch, should_step):
         """Set the learning rate; augment the second half of a batch of two views."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -58,6 +59,10 @@ def run(brain_class: type[SerBrain]) -> None:
 def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) -> None:
     """One run, or the rest of one that was interrupted, or nothing if it is complete."""
     path, tree, overrides, run_opts, passed = command_line.parse(script, arguments)
+    if not sys.stderr.isatty():
+        # a bar is one endless line there
+        given = run_opts.overridden_args | {"noprogressbar"}
+        run_opts = replace(run_opts, noprogressbar=True, overridden_args=given)
     if "encoder" in overrides and "dim" in tree and "dim" not in overrides:
         tree["dim"] = pretrained.dim_of(tree["encoder"])
     if run_opts.debug:  # a few batches of it are not the run
