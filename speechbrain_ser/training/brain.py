@@ -201,6 +201,7 @@ class SerBrain(Loop):
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Where no bar shows how far an epoch has come, a line each minute does."""
+        super().on_fit_batch_end(batch, outputs, loss, should_step)
         if self.noprogressbar and parallel.is_first() and time.monotonic() - self.told >= MINUTE:
             self.told = time.monotonic()
             position = (self.hparams.epochs.current, self.step, len(self.train_sampler))
