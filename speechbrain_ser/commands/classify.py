@@ -6,13 +6,15 @@ ser classify user/model call.wav --long --csv > call.csv
 
 MODEL is a run's best/ folder, a Hub id, or a file of `ser export` or its folder; without one it is
 the package's own, which needs the encoder that it names, from the Hub or in SER_ENCODERS.
+
 FILE is an audio file, a part of one in seconds ('talk.wav#t=1.5,3.25', from whose start its times
 are counted), a folder (all audio files in and below it, linked folders too) or -, a list of files
 on standard input. Bad files are named on standard error with the reason, the others are done; the
-status is then 1. Where
-all that the model hears of a file is silent, the label is - (null in JSON, nothing in CSV). JSON
-and CSV hold a file's name as it is: bytes that are not UTF-8 stand in JSON as \\udcXX (Python's
-surrogateescape), in CSV as they are; on a terminal they are escaped.
+status is then 1.
+
+Where all that the model hears of a file is silent, the label is - (null in JSON, nothing in CSV).
+JSON and CSV hold a file's name as it is: bytes that are not UTF-8 stand in JSON as \\udcXX
+(Python's surrogateescape), in CSV as they are; on a terminal they are escaped.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ NUMERIC = (
     "max_grad_norm",
     "skip_nonfinite_grads",
 )
-
 APART = ("corpus", "n_folds")  # of the command line: what is no setting of the yaml's own level
 UNTYPED = re.compile(r"[^\w.+-]+")  # what a folder's name should not hold
 
