@@ -73,7 +73,7 @@ def test_the_mean_alone_and_what_names_the_store():
     assert all(descriptions.count(one) == 1 for one in descriptions)
 
 
-@pytest.mark.parametrize("speeds", [[], [0.4], [3], ["fast"]])
+@pytest.mark.parametrize("speeds", [[], [0.4], [3], ["fast"], [1.00007]])
 def test_speeds_that_are_none(speeds):
     with pytest.raises(InputError, match="give numbers from 0.5 to 2"):
         frontend(speeds=speeds)

@@ -1,6 +1,7 @@
 """Networks without PyTorch: ONNX graphs answer as the networks that they were made of."""
 
 import ast
+import importlib.util
 import json
 import logging
 import re
@@ -17,13 +18,15 @@ from test_wav2vec2_bert import SMALL as BERT
 from test_whisper import SMALL as WHISPER
 
 from speechbrain_ser import EmotionRecognizer
-from speechbrain_ser.commands import export
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.classifier import Classifier
 from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.ensemble import Ensemble
+from speechbrain_ser.models.frontends import EncoderLayers, PooledLayers
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.pooling import AttentionMaxPooling, MeanPooling
+from speechbrain_ser.models.probe import Branch, LstmBody, Probe
+from speechbrain_ser.sharing import graphs
 from speechbrain_ser.sharing.onnx import OnnxNetwork
 
 LABELS = ["angry", "sad", "neutral"]
@@ -47,6 +50,8 @@ def exported(runs, tmp_path_factory):
 
 
 def test_a_run_s_test_files_tell_what_int8_costs(exported, runs):
+    import onnx
+
     folder, said = exported
     table = [line.split() for line in said.splitlines() if line[:8].strip() in said][-3:]
     results = json.loads((runs / "knn/fold1/1000/results.json").read_text())
@@ -55,6 +60,9 @@ def test_a_run_s_test_files_tell_what_int8_costs(exported, runs):
         assert float(row[1]) == pytest.approx(results["WA"], abs=0.01)
         assert float(row[2]) == pytest.approx(results["UA"], abs=0.01)
     assert float(table[1][4]) < 1e-5 < float(table[2][4])
+    network = onnx.load(folder / "model.onnx").graph
+    weights = {item.name for item in network.initializer}
+    assert not any(n.op_type == "Transpose" and n.input[0] in weights for n in network.node)
     names = ["README.md", "model.int8.onnx", "model.onnx"]
     assert sorted(path.name for path in folder.iterdir()) == names
     sizes = [(folder / name).stat().st_size for name in ("model.int8.onnx", "model.onnx")]
@@ -110,8 +118,8 @@ def test_int8_is_close(exported, runs):
 
 def test_attention_over_a_padded_batch(tmp_path):
     model = network(TINY | {"model_type": "wavlm"}, AttentionMaxPooling)
-    export.export(model, DESCRIPTION, tmp_path / "model.onnx")
-    graph = export.OnnxNetwork(tmp_path / "model.onnx")
+    graphs.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    graph = OnnxNetwork(tmp_path / "model.onnx")
     assert graph.session.get_inputs()[0].shape == ["batch", "time"]
     speech, lens = torch.randn(3, 24_000), torch.tensor([1.0, 0.21, 0.62])
     with torch.no_grad():
@@ -126,18 +134,54 @@ def test_attention_over_a_padded_batch(tmp_path):
 
 def test_an_encoder_that_takes_one_utterance_at_a_time(tmp_path):
     model = network(TINY | {"model_type": "hubert", "conv_pos_batch_norm": True})
-    export.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    graphs.export(model, DESCRIPTION, tmp_path / "model.onnx")
     assert model.encoder.one_by_one and model.encoder.padding == "exact"
-    graph = export.OnnxNetwork(tmp_path / "model.onnx")
+    graph = OnnxNetwork(tmp_path / "model.onnx")
     assert graph.alone
-    assert export.check(model, graph) < 1e-6
+    assert graphs.check(model, graph) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "config",
+    [WHISPER, pytest.param(TINY, marks=pytest.mark.slow)],
+    ids=["whisper", "wav2vec2"],
+)
+def test_layers_of_copies_are_in_the_graph(config, tmp_path):
+    """Recordings resampled, layers pooled, normalised and averaged: padding changes nothing."""
+    torch.manual_seed(0)
+    frontend = PooledLayers(Encoder(config), [0, 1], speeds=[1.25])
+    branch = Branch(frontend, 8)
+    torch.nn.init.normal_(branch.mean)
+    model = Probe([branch], None, LinearHead(8, LABELS), "global").eval()
+    graphs.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    network = OnnxNetwork(tmp_path / "model.onnx")
+    speech, lens = torch.randn(3, 24_003), torch.tensor([1.0, 0.31, 0.1])
+    with torch.no_grad():
+        wanted = model.head.probs(model(speech, lens))
+    torch.testing.assert_close(network.probs(network(speech, lens)), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("probe", "sentence"),
+    [
+        (lambda layers: Probe([Branch(layers, 8)], None, LinearHead(8, LABELS)), "by speaker"),
+        (
+            lambda layers: Probe([Branch(layers, 8)], LstmBody(8), LinearHead(8, LABELS), "none"),
+            "LstmBody has no ONNX graph",
+        ),
+    ],
+)
+def test_a_probe_without_a_graph_is_a_sentence(probe, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        graphs.export(probe(EncoderLayers(Encoder(TINY))), DESCRIPTION, tmp_path / "model.onnx")
+    assert not any(tmp_path.iterdir())
 
 
 def test_missing_packages_are_a_sentence(runs, tmp_path, monkeypatch, capsys):
-    find = export.importlib.util.find_spec
+    find = importlib.util.find_spec
     absent = {"onnxscript", "onnxruntime"}
     monkeypatch.setattr(
-        export.importlib.util, "find_spec", lambda name: None if name in absent else find(name)
+        importlib.util, "find_spec", lambda name: None if name in absent else find(name)
     )
     assert ser("export", runs / "knn/fold1/1000", "--out", tmp_path / "out") == 2
     assert "the packages onnxscript, onnxruntime are missing" in capsys.readouterr().err
@@ -156,17 +200,17 @@ def test_what_cannot_be_exported_is_a_sentence(runs, tmp_path, capsys):
     assert ser("export", runs / "knn/fold1/1000", "--out", out) == 2
     assert "is there already" in capsys.readouterr().err
     with pytest.raises(InputError, match="export them alone"):
-        export.export(Ensemble({}), DESCRIPTION, tmp_path / "model.onnx")
+        graphs.export(Ensemble({}), DESCRIPTION, tmp_path / "model.onnx")
 
 
 def test_a_graph_that_answers_otherwise_is_not_written():
     other = network(TINY)
     other.probs = other.head.probs
-    assert export.check(network(TINY), other) == 0
+    assert graphs.check(network(TINY), other) == 0
     torch.nn.init.constant_(other.head.bias, 0.3)
     other.head.bias.data[0] = 0
     with pytest.raises(InputError, match="it is not written"):
-        export.check(network(TINY), other)
+        graphs.check(network(TINY), other)
 
 
 def test_what_is_no_exported_file_is_a_sentence(exported, tmp_path):
@@ -242,6 +286,9 @@ def test_a_hostile_graph_is_a_sentence(tmp_path):
     onnx.save(graph(used, initializers=[outside]), path)
     with pytest.raises(InputError, match="only its own .data is read"):
         EmotionRecognizer.from_hparams(path)
+    onnx.save(graph(helper.make_node("Identity", ["speech"], ["probs"])), path)
+    with pytest.raises(InputError, match="where its description has 3 probs of each recording"):
+        OnnxNetwork(path)(torch.zeros(1, 16_000), torch.ones(1))
 
 
 def test_a_graph_that_asks_for_all_memory_is_a_sentence(tmp_path):
@@ -288,6 +335,8 @@ def test_a_graph_that_takes_too_long_is_ended(tmp_path, monkeypatch):
         "labels: [a]\nreader: !new:speechbrain.nnet.linear.Linear {n_neurons: 9, input_size: 9}\n",
         "labels: [a, a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader\n",
         "labels: [a]\n",
+        "labels: [a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader\nranges: {a: [2, 1]}\n",
+        "labels: [a]\nreader: !new:speechbrain_ser.data.audio.SpeechReader\nranges: [[0, 1]]\n",
         "",
     ],
 )
@@ -313,7 +362,7 @@ def test_a_spectrogram_is_in_the_graph(config, tmp_path):
     torch.manual_seed(0)
     encoder = Encoder(config, frozen="all")
     model = Classifier(encoder, MeanPooling(16), LinearHead(16, LABELS)).eval()
-    export.export(model, DESCRIPTION, tmp_path / "model.onnx")
+    graphs.export(model, DESCRIPTION, tmp_path / "model.onnx")
     network = OnnxNetwork(tmp_path / "model.onnx")
     speech, lens = torch.randn(3, 16_000), torch.tensor([1.0, 0.5, 0.1])
     with torch.no_grad():

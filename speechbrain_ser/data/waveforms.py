@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torchaudio
@@ -18,6 +19,7 @@ SILENT = f"is silent (its samples differ by less than {SILENCE:g} of full scale)
 CANCELLED = 0.1  # of what the loudest channel alone gives to the mean: less is no mean of speech
 LARGEST_KERNEL = 400_000_000  # weights of a resampling filter, 1.6 GB
 REACH = 8  # periods of the lower rate: a resampling filter reaches over fewer, to each side
+BLOCK = 1 << 20  # samples resampled at a time: several times their memory is in use meanwhile
 
 
 def mono(samples: torch.Tensor, name: str) -> torch.Tensor:
@@ -28,16 +30,84 @@ def mono(samples: torch.Tensor, name: str) -> torch.Tensor:
     """
     if samples.dim() == 1:
         return samples
-    speech = samples.mean(dim=0)
-    if len(samples) == 1:
-        return speech
-    powers = samples.var(dim=1, correction=0)  # [channel], of whatever offset
-    loudest = samples[int((powers > 0.9 * powers.max()).int().argmax())]  # the first one of them
-    alone = powers.max() / len(samples) ** 2
-    if not speech.var(correction=0) < CANCELLED**2 * alone or is_silent(loudest):
+    mix = Mix()
+    speech = mix.add(samples)
+    if mix.alone is None:
         return speech
     _tell_of_polarity(name)
-    return loudest
+    return samples[mix.alone]
+
+
+def speech_of(
+    parts: Callable[[], Iterable[torch.Tensor]], samples: int, rate: int, to: int, name: str
+) -> tuple[torch.Tensor, bool]:
+    """Parts of a recording -> one channel at another rate, [time], and whether it is silent.
+
+    parts : gives them in order, [channel, time] each, `samples` in all; where channels cancel each
+        other it is called again, for one of them
+
+    The parts are of any sizes: of a long recording nothing else is whole in memory than its speech.
+    Raises InputError for samples that are no numbers.
+    """
+    mix = Mix()
+
+    def means() -> Iterator[torch.Tensor]:
+        for part in parts():
+            speech = mix.add(part)
+            refuse_no_numbers(speech, name)
+            yield speech
+
+    speech = resampled(means(), samples, rate, to)
+    if (alone := mix.alone) is not None:
+        _tell_of_polarity(name)
+        speech = resampled((part[alone] for part in parts()), samples, rate, to)
+    return speech, mix.is_silent
+
+
+class Mix:
+    """The mean of a recording's channels, part by part, and what all parts say of them."""
+
+    def __init__(self):
+        self.count = 0
+        # of several channels each and, last, of their mean
+        self.low = self.high = self.mean = self.squares = torch.zeros(0)
+
+    def add(self, part: torch.Tensor) -> torch.Tensor:
+        """The next samples, [channel, time] -> their mean [time]."""
+        speech = part.mean(dim=0)
+        rows = [*part, speech] if len(part) > 1 else [speech]
+        low, high = (torch.stack([row.aminmax()[end] for row in rows]) for end in (0, 1))
+        found = torch.stack([torch.stack(torch.var_mean(row, correction=0)) for row in rows])
+        power, mean = found.double().T
+        count = self.count + part.shape[1]
+        if not self.count:
+            self.low, self.high, self.mean, self.squares = low, high, mean, power * count
+        else:
+            self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+            share, step = part.shape[1] / count, mean - self.mean
+            self.squares = self.squares + power * part.shape[1] + step**2 * share * self.count
+            self.mean = self.mean + share * step
+        self.count = count
+        return speech
+
+    @property
+    def alone(self) -> int | None:
+        """The first of the loudest channels where they cancel each other, else None."""
+        *powers, of_mean = (self.squares / max(1, self.count)).tolist()  # of whatever offset
+        if not powers:
+            return None
+        if not of_mean < CANCELLED**2 * max(powers) / len(powers) ** 2:
+            return None
+        loudest = next(n for n, power in enumerate(powers) if power > 0.9 * max(powers))
+        return None if self._is_silent(loudest) else loudest
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the recording is, as mono makes it."""
+        return self._is_silent(-1 if self.alone is None else self.alone)
+
+    def _is_silent(self, row: int) -> bool:
+        return bool(self.high[row] - self.low[row] < SILENCE)
 
 
 @functools.cache
@@ -70,7 +140,7 @@ def power(speech: torch.Tensor, rate: int) -> torch.Tensor:
 
 def standardise(speech: torch.Tensor) -> torch.Tensor:
     """speech [time] -> the same at zero mean and unit variance."""
-    return (speech - speech.mean()) / (speech.var(correction=0) + 1e-7).sqrt()
+    return (speech - speech.mean()).div_((speech.var(correction=0) + 1e-7).sqrt())
 
 
 def refuse_no_numbers(samples: torch.Tensor, name: str) -> None:
@@ -79,28 +149,53 @@ def refuse_no_numbers(samples: torch.Tensor, name: str) -> None:
         raise InputError(f"{name} holds NaN or infinite samples: export it again")
 
 
-def resample(speech: torch.Tensor, rate: int, to: int) -> torch.Tensor:
-    """speech [time] at one rate -> at another."""
-    return speech if rate == to else torchaudio.functional.resample(speech, rate, to)
+def resampled(parts: Iterable[torch.Tensor], samples: int, rate: int, to: int) -> torch.Tensor:
+    """Parts [time] of a recording of so many samples, in order -> the whole at another rate.
+
+    As torchaudio resamples the whole, but for rounding: its filter, a windowed sinc, ends REACH
+    periods of the lower rate away, and each block is given as many samples beyond both of its ends.
+    """
+    made = torch.empty(_length(samples, rate, to))
+    # torchaudio's function computes this filter at each call
+    resample = torchaudio.transforms.Resample(rate, to, dtype=torch.float32)
+    old, new = ratio(rate, to)
+    step = max(1, BLOCK // old) * new
+    start, kept, at = 0, torch.zeros(0), 0  # samples from `at` on
+    for part in parts:
+        kept = torch.cat([kept, part])
+        while start < len(made):
+            stop = min(start + step, len(made))
+            first, last, before = span(start, stop, rate, to)
+            last = min(last, samples)
+            if last > at + len(kept):
+                break
+            made[start:stop] = resample(kept[first - at : last - at])[before:][: stop - start]
+            start = stop
+        first = span(start, start, rate, to)[0]
+        kept, at = kept[first - at :], first
+    return made
 
 
 def resampled_length(samples: int, rate: int, to: int, name: str) -> int:
-    """How many samples `resample` makes of as many at another rate.
+    """How many samples `resampled` makes of as many at another rate.
 
     Raises InputError for too few to classify, and for a rate that cannot be resampled.
     """
-    old, new = _ratio(rate, to)
+    old, new = ratio(rate, to)
     if old * new > LARGEST_KERNEL:
         raise InputError(
             f"{name} has {rate} Hz, which have no small ratio to {to}: "
             "resample it with another program"
         )
-    # torchaudio counts in 24 bits: some samples more or less, after 17 minutes
-    counted = samples if old == new else int(torch.tensor(new * samples / old).ceil())
-    length = min(counted, new * (samples // old + 1))
+    length = _length(samples, rate, to)
     if length < SHORTEST * to:
         raise InputError(f"{name} lasts {1000 * length / to:.1f} ms: at least 25 ms are needed")
     return length
+
+
+def _length(samples: int, rate: int, to: int) -> int:
+    old, new = ratio(rate, to)
+    return -(-samples * new // old)
 
 
 def span(start: int, stop: int, rate: int, to: int) -> tuple[int, int, int]:
@@ -109,13 +204,13 @@ def span(start: int, stop: int, rate: int, to: int) -> tuple[int, int, int]:
     Their first and last, and how many resampled ones precede `start`. They are whole periods of
     the filter, so that it meets each sample in the same phase as in the whole recording.
     """
-    old, new = _ratio(rate, to)
+    old, new = ratio(rate, to)
     reach = math.ceil(REACH * max(1, old / new) / old)  # periods
     first = max(0, start // new - reach)
     last = stop // new + 1 + reach
     return first * old, last * old, start - first * new
 
 
-def _ratio(rate: int, to: int) -> tuple[int, int]:
+def ratio(rate: int, to: int) -> tuple[int, int]:
     common = math.gcd(rate, to)
     return rate // common, to // common

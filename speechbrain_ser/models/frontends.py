@@ -17,11 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_ser.data.audio import SAMPLE_RATE
 from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.data.waveforms import ratio
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.padding import valid_mask
 
 logger = logging.getLogger(__name__)
+LARGEST_FILTER = 1 << 22  # weights, 16 MB: enough for all speeds of three digits
 
 
 class EncoderLayers(nn.Module):
@@ -102,6 +104,7 @@ class PooledLayers(EncoderLayers):
         self.shape = (len(self.layers), encoder.dim * (1 + deviation))
         if encoder.most_samples is not None:
             self.most_samples = int(encoder.most_samples * min(self.speeds))
+        self.players = nn.ModuleList(Player(speed) for speed in self.speeds)
 
     def num_frames(self, samples: torch.Tensor) -> torch.Tensor:
         """Samples -> copies."""
@@ -116,17 +119,12 @@ class PooledLayers(EncoderLayers):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """speech [batch, time], lens [batch] -> [batch, copy, layer, dim], copies [batch]."""
         samples = num_samples(speech, lens)
-        copies = torch.stack([self._of_copy(speech, samples, s) for s in self.speeds], dim=1)
+        copies = [self._of_copy(*player(speech, samples)) for player in self.players]
+        copies = torch.stack(copies, dim=1)
         return copies, self.num_frames(samples)
 
-    def _of_copy(self, speech: torch.Tensor, samples: torch.Tensor, speed: float) -> torch.Tensor:
+    def _of_copy(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], samples [batch] of each -> [batch, layer, dim] of one copy."""
-        if speed != 1:
-            rate = round(speed * SAMPLE_RATE)
-            items = [item[0] for item in trim(speech, samples)]
-            items = [torchaudio.functional.resample(item, rate, SAMPLE_RATE) for item in items]
-            samples = torch.tensor([len(item) for item in items], device=speech.device)
-            speech = pad_sequence(items, batch_first=True)
         features, _ = super().forward(speech, samples / speech.shape[1])
         frames = self.encoder.num_frames(samples)
         valid = valid_mask(frames, features.shape[1])[:, :, None, None]
@@ -136,6 +134,46 @@ class PooledLayers(EncoderLayers):
             return mean
         variance = ((features - mean.unsqueeze(1)).square() * valid).sum(dim=1) / count
         return torch.cat([mean, variance.sqrt()], dim=2)
+
+
+class Player(nn.Module):
+    """Plays recordings faster or slower: torchaudio's resampling, of a whole batch at once.
+
+    What a recording gives does not depend on the others, or on the padding behind it. The filter
+    is part of no checkpoint.
+    """
+
+    def __init__(self, speed: float):
+        super().__init__()
+        rate = round(speed * SAMPLE_RATE)
+        self.old, self.new = ratio(rate, SAMPLE_RATE)
+        if self.old * self.new > LARGEST_FILTER:
+            raise InputError(f"speeds has {speed}: round it to {speed:.2f}, of a small filter")
+        self.is_needed = self.old != self.new
+        if self.is_needed:
+            with torch.device("cpu"):  # which torchaudio cannot make on the meta device
+                made = torchaudio.transforms.Resample(rate, SAMPLE_RATE, dtype=torch.float32)
+            self.width = made.width
+            self.register_buffer("kernel", made.kernel, persistent=False)  # [new, 1, time]
+
+    def forward(
+        self, speech: torch.Tensor, samples: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """speech [batch, time], samples [batch] of each -> the same of what is heard."""
+        if not self.is_needed:
+            return speech, samples
+        time, around = speech.shape[1], (self.width, self.width + self.old)
+        speech = speech * valid_mask(samples, time)
+        periods = nn.functional.conv1d(  # [batch, new, period]
+            nn.functional.pad(speech, around).unsqueeze(1), self.kernel, stride=self.old
+        )
+        samples, longest = self._length(samples), self._length(time)
+        played = periods.transpose(1, 2).flatten(1).narrow(1, 0, longest)
+        return played * valid_mask(samples, longest), samples
+
+    def _length(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+        """Samples -> those that are heard; ONNX rounds a negative quotient to 0, not down."""
+        return (samples * self.new + self.old - 1) // self.old
 
 
 class PerUtterance(nn.Module):

@@ -43,8 +43,11 @@ class SoftmaxHead:
 
 def ranges_of(model: nn.Module) -> dict[str, tuple[float, float]]:
     """number -> lowest and highest of those that a network answers beside or instead of classes."""
-    head = answering(model)
-    return head.ranges if isinstance(head, TargetsHead) else {}
+    try:
+        head = getattr(model, "head", None)
+    except InputError:  # of a first phase
+        return {}
+    return getattr(head, "ranges", {})
 
 
 def answering(model: nn.Module) -> SoftmaxHead | None:

@@ -105,6 +105,8 @@ class Branch(nn.Module):
         mean, deviation = statistics or (self.mean[None], self.deviation[None])
         scale = self.weights[:, None] / deviation  # [batch or 1, layer, dim]
         shift = (scale * mean).sum(dim=1, keepdim=True)  # [batch or 1, 1, dim]
+        if torch.compiler.is_compiling():  # a graph has no loop over items
+            return (features.to(scale.dtype) * scale.unsqueeze(1)).sum(dim=2) - shift
         return _ScaledSum.apply(features, scale.expand(len(features), -1, -1)) - shift
 
     def prepare(self, features: Features, statistics: Statistics | None = None) -> Features:

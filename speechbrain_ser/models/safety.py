@@ -23,7 +23,7 @@ from speechbrain_ser import models
 from speechbrain_ser.errors import InputError
 
 TRUSTED = "SER_TRUSTED_MODULES"  # in the environment: a user's own modules, mylab.models,mylab.text
-KEYS = ("labels", "reader", "model", "unsure_below")
+KEYS = ("labels", "reader", "model", "unsure_below", "ranges")
 OTHERS = """speechbrain_ser.data.audio.SpeechReader speechbrain_ser.data.text.CharTokenizer
 speechbrain_ser.data.text.SentencePieceTokenizer speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
 speechbrain.lobes.models.ECAPA_TDNN.Classifier speechbrain.nnet.linear.Linear
@@ -151,7 +151,7 @@ class _Reader:
 
 
 def read(text: str, name: str | Path) -> CommentedMap:
-    """A description's text -> its data: labels, reader, model, and perhaps unsure_below.
+    """A description's text -> its data: labels, reader, model, perhaps unsure_below, ranges.
 
     A class is its mapping's tag.
 
@@ -176,6 +176,8 @@ def read(text: str, name: str | Path) -> CommentedMap:
         raise InputError(f"{name}: labels is no list of different texts: export the model again")
     if isinstance(below := data.get("unsure_below", 0), bool) or not isinstance(below, int | float):
         raise InputError(f"{name}: unsure_below is no probability: export the model again")
+    if not _are_ranges(data.get("ranges", {})):
+        raise InputError(f"{name}: ranges is no list of lowest and highest: export the model again")
     if "reader" in data:
         values = data["reader"].values() if isinstance(data["reader"], Mapping) else [[]]
         of = hp.tag_of(data["reader"]).removeprefix("!new:").rpartition(".")
@@ -183,6 +185,15 @@ def read(text: str, name: str | Path) -> CommentedMap:
         if nested or of[2] != "SpeechReader" and of[0] not in _trusted():
             raise InputError(f"{name}: its reader is no plain SpeechReader: export the model again")
     return data
+
+
+def _are_ranges(given) -> bool:
+    """Whether each name has two numbers, the lower one first."""
+    if not isinstance(given, Mapping) or hp.tag_of(given):
+        return False
+    pairs = [pair for pair in given.values() if isinstance(pair, list) and len(pair) == 2]
+    numbers = all(type(end) in (int, float) for pair in pairs for end in pair)
+    return len(pairs) == len(given) and numbers and all(low < high for low, high in pairs)
 
 
 def build(node, is_allowed: Callable[[str], bool] | None = None):

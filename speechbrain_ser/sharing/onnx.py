@@ -41,7 +41,9 @@ def bounded_memory() -> None:
 
 
 class OnnxNetwork(nn.Module):
-    """speech [batch, time], lens [batch] -> log-probabilities [batch, class], on the CPU.
+    """speech [batch, time], lens [batch] -> outputs [batch, output], on the CPU.
+
+    Those are the logs of the classes' probabilities, then the numbers, by their `ranges`.
 
     Raises InputError for a file that is no network of `ser export`, and without
     ONNX Runtime.
@@ -77,7 +79,13 @@ class OnnxNetwork(nn.Module):
             raise InputError(f"{path} was not written by ser export: export the model with it")
         self.run_options = onnxruntime.RunOptions
         self.alone = shapes["speech"][0] == 1
-        self.description = self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, "")
+        description = self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, "")
+        self.tree = safety.read(description, Path(path))
+        if "labels" not in self.tree or "reader" not in self.tree:
+            raise InputError(f"{path} tells no labels or reader: export the model again")
+        self.ranges = {name: tuple(ends) for name, ends in self.tree.get("ranges", {}).items()}
+        widths = {"probs": len(self.tree["labels"]), "values": len(self.ranges)}
+        self.widths = {name: width for name, width in widths.items() if width}
 
     @property
     def head(self) -> "OnnxNetwork":
@@ -87,10 +95,10 @@ class OnnxNetwork(nn.Module):
     def forward(self, speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
         samples = num_samples(speech, lens)
         if self.alone:
-            probs = [
+            outputs = [
                 self._run(item, torch.tensor([item.shape[1]])) for item in trim(speech, samples)
             ]
-            return torch.cat(probs)
+            return torch.cat(outputs)
         return self._run(speech, samples)
 
     def _run(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
@@ -100,17 +108,31 @@ class OnnxNetwork(nn.Module):
         timer.daemon = True
         timer.start()
         try:
-            probs = torch.from_numpy(self.session.run(["probs"], given, limits)[0])
+            found = self.session.run(list(self.widths), given, limits)
         except Exception as error:  # a stranger's graph may fail, or ask for too much memory
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"the ONNX network failed ({reason}): export it again") from None
         finally:
             timer.cancel()
-        return probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
+        shapes = [array.shape for array in found]
+        if shapes != [(len(speech), width) for width in self.widths.values()]:
+            told = ", ".join(f"{width} {name}" for name, width in self.widths.items())
+            raise InputError(
+                f"the ONNX network answers in the shapes {shapes}, where its description has "
+                f"{told} of each recording: export it again"
+            )
+        outputs = dict(zip(self.widths, map(torch.from_numpy, found), strict=True))
+        if (probs := outputs.get("probs")) is not None:
+            outputs["probs"] = probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
+        return torch.cat(list(outputs.values()), dim=1)
 
-    def probs(self, logits: torch.Tensor) -> torch.Tensor:
-        """log-probabilities [batch, class] -> probabilities."""
-        return logits.softmax(dim=-1)
+    def probs(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What the network gives -> probabilities [batch, class]."""
+        return outputs[:, : self.widths.get("probs", 0)].softmax(dim=-1)
+
+    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What the network gives -> numbers [batch, number]."""
+        return outputs[:, self.widths.get("probs", 0) :]
 
 
 def graph_of(source: str | Path) -> Path | None:
@@ -135,10 +157,9 @@ def find(path: str | Path) -> Path:
 def load(path: str | Path) -> dict:
     """labels, reader, model, perhaps unsure_below of an exported file; InputError if it is none."""
     model = OnnxNetwork(path)
-    tree = safety.read(model.description, Path(path))
-    if "labels" not in tree or "reader" not in tree:
-        raise InputError(f"{path} tells no labels or reader: export the model again")
-    kept = {key: tree[key] for key in ("labels", "reader", "unsure_below") if key in tree}
+    kept = {
+        key: model.tree[key] for key in ("labels", "reader", "unsure_below") if key in model.tree
+    }
     return safety.build(kept) | {"model": model}
 
 

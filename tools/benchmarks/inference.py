@@ -20,9 +20,8 @@ from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 from benchmarks import common
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.commands import export
 from speechbrain_ser.models import saved
-from speechbrain_ser.sharing import annotation
+from speechbrain_ser.sharing import annotation, graphs
 
 SETTINGS = """
 reader: !new:speechbrain_ser.data.audio.SpeechReader
@@ -60,8 +59,8 @@ def run(options: argparse.Namespace) -> None:
         }
         if options.onnx:
             path = folder / "model.onnx"
-            export.export(model.eval(), export.describe(str(folder / "best")), path)
-            export.quantise(path, folder / "int8.onnx")
+            graphs.export(model.eval(), graphs.describe(str(folder / "best")), path)
+            graphs.quantise(path, folder / "int8.onnx")
             recognizers |= {
                 "ONNX, ": EmotionRecognizer.from_hparams(path),
                 "ONNX int8, ": EmotionRecognizer.from_hparams(folder / "int8.onnx"),
