@@ -34,6 +34,18 @@ def test_no_run_of_six_code_lines_stands_in_two_files():
     assert shared == []
 
 
+def test_bars_stand_on_a_terminal_alone():
+    """Each says where it is drawn; a file that holds what was said has lines, not bars."""
+    files = [*SCRIPTS, *(ROOT / "speechbrain_ser").rglob("*.py")]
+    calls = [
+        (path.name, node.lineno, {keyword.arg for keyword in node.keywords})
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tqdm"
+    ]
+    assert calls and [call for call in calls if not {"disable", None} & call[2]] == []
+
+
 ROOMS = ("data", "models", "results", "sharing", "training", "campaign", "commands")
 FLOORS = {name: floor for floor, name in enumerate(ROOMS, 1)}
 

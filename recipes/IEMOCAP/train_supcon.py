@@ -8,17 +8,19 @@ the contrastive loss (10 folds); evaluate_knn.py adds the nearest neighbours. Wi
 on synthesised speech.
 """
 
-from torch.nn.functional import cross_entropy
-
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
+
+from torch.nn.functional import cross_entropy
 
 
 class SupconBrain(SerBrain):
     """Cross-entropy, to which SerBrain adds the contrastive loss in training (equation 2)."""
 
+    learns = ("classes", "shares")  # of shares, the contrastive loss compares the largest
+
     def loss(self, outputs, batch):
-        return cross_entropy(outputs.logits, batch.emotion_id)
+        return cross_entropy(outputs.logits, self.wanted(batch))
 
 
 if __name__ == "__main__":

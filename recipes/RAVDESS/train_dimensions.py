@@ -10,28 +10,17 @@ columns of a table:
     ... --corpus table --data_folder mine.csv --targets
         '{emotion: [angry, happy, sad], valence: {low: 1, high: 7}, arousal: {low: 1, high: 7}}'
 
-Emotions, or shares of several annotators, are learned beside them by cross-entropy.
+Emotions, or shares of several annotators, are learned beside them by cross-entropy. With a
+fine-tuned encoder: recipes/IEMOCAP/train_dimensions.py.
 """
 
-from speechbrain_ser.data.targets import numbers_of
 from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.numbers import LearnsNumbers
 from speechbrain_ser.training.probe_brain import ProbeBrain
 
 
-class DimensionsBrain(ProbeBrain):
+class DimensionsBrain(LearnsNumbers, ProbeBrain):
     """The mean of the numbers' losses, and of the classes' cross-entropy if there are any."""
-
-    learns = ("classes", "shares", "numbers")
-
-    def loss(self, outputs, batch):
-        head, losses = self.modules.model.head, []
-        values = head.values(outputs.logits)  # [batch, number]
-        for own, field in zip(values.T, numbers_of(self.targets), strict=True):
-            losses.append(self.modules.number_criterion(own, self.wanted(batch, field)))
-        if self.labels:
-            logits = head.logits(outputs.logits)  # [batch, class]
-            losses.append(self.modules.criterion(logits, self.wanted(batch)))
-        return sum(losses) / len(losses)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ Encoder -> mean over time -> two dense layers -> 8 emotions. The paper reports a
 less. evaluate_ensemble.py lets trained members vote. Without data: a trial on synthesised speech.
 """
 
-from torch.nn.functional import cross_entropy
-
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
+
+from torch.nn.functional import cross_entropy
 
 
 class MemberBrain(SerBrain):
     """Cross-entropy; the paper counts updates, so an epoch here is a number of them."""
+
+    learns = ("classes", "shares")
 
     @staticmethod
     def corpus_settings(settings, parts):
@@ -25,7 +27,7 @@ class MemberBrain(SerBrain):
         return {"updates": updates, "max_epochs": epochs}
 
     def loss(self, outputs, batch):
-        return cross_entropy(outputs.logits, batch.emotion_id)
+        return cross_entropy(outputs.logits, self.wanted(batch))
 
 
 if __name__ == "__main__":

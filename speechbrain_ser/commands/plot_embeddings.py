@@ -146,7 +146,7 @@ def embeddings(
         raise InputError(f"{source} holds a {type(network).__name__}, which gives no embedding")
     lens = torch.ones(1, device=device)
     rows, answers = [], []
-    for entry in tqdm(entries.values(), desc=f"embedding by {source}", unit="file"):
+    for entry in tqdm(entries.values(), desc=f"embedding by {source}", unit="file", disable=None):
         speech = model["reader"](entry["wav"]).unsqueeze(0).to(device)  # [1, time]
         rows.append(network.embed(speech, lens)[0].float().cpu().numpy())
         if with_answers:

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import filelock
-import ruamel.yaml
 import speechbrain as sb
 
 from speechbrain_ser import hparams as hp
@@ -20,16 +19,20 @@ from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models import saved
-from speechbrain_ser.models.encoders import pretrained
 from speechbrain_ser.results import report
-from speechbrain_ser.training import command_line, imbalance, phases, schedules, source, trust
+from speechbrain_ser.training import (
+    claims,
+    command_line,
+    imbalance,
+    phases,
+    schedules,
+    source,
+    trust,
+)
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.checkpoints import AtomicCheckpointer, EarlyStop
 
 logger = logging.getLogger("speechbrain_ser")
-# settings that change no number: a run may go on with others. What is in data_folder is compared.
-FREE = ("workers", "logger", "export_encoder", "data_folder")
-AUDIO_FOLDERS = ("audio_folder", "audio")  # of a corpus, which may move
 
 
 def run(brain_class: type[SerBrain]) -> None:
@@ -37,7 +40,7 @@ def run(brain_class: type[SerBrain]) -> None:
 
     A user's mistake ends in one sentence and exit status 2.
     """
-    script = Path(sys.modules["__main__"].__file__)
+    script = Path(sys.modules["__main__"].__file__ or "")
     console = logging.StreamHandler(sys.stdout)
     if os.environ.get("RANK", "0") != "0":
         console.setLevel(logging.WARNING)  # torchrun's first process speaks for all
@@ -64,6 +67,9 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         given = run_opts.overridden_args | {"noprogressbar"}
         run_opts = replace(run_opts, noprogressbar=True, overridden_args=given)
     if "encoder" in overrides and "dim" in tree and "dim" not in overrides:
+        # late, with transformers: it takes seconds, which a plan of runs does not need
+        from speechbrain_ser.models.encoders import pretrained
+
         tree["dim"] = pretrained.dim_of(tree["encoder"])
     if run_opts.debug:  # a few batches of it are not the run
         tree["output_folder"] = f"{hp.resolve(tree, path)['output_folder']}_debug"
@@ -84,7 +90,10 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
         raise InputError(f"{built['corpus']['name']} has no {next(iter(settings['targets']))}s")
     with parallel.first_alone():
         manifest, parts, left_out = source.read(settings, **built)
-        state = {"corpus": source.corpus_name(settings), "manifest": manifests.digest(manifest)}
+        state: dict[str, Any] = {
+            "corpus": source.corpus_name(settings),
+            "manifest": manifests.digest(manifest),
+        }
         source.refuse_other_corpus(folder, state, manifest)
         state |= {"left_out": len(left_out)} if left_out else {}
     refuse_choices_on_test(settings, parts)
@@ -102,7 +111,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
             fit_and_test(brain_class, settings, run_opts, parts, state)
         parallel.end()
         return
-    with claim(folder, settings):
+    with claims.claim(folder, settings):
         log = logging.FileHandler(folder / "log.txt")
         logging.getLogger().addHandler(log)
         try:
@@ -168,7 +177,7 @@ def fit_and_test(
         batches = datasets.BucketedBatches(batches, seconds)
     brain.shares = batches = parallel.SharedBatches(batches)
     if hparams["augment"] is not None:
-        batches = datasets.TwoViews(batches)
+        batches = datasets.TwoViews(brain.shares)
     loaders = {
         part: datasets.make_loader(
             datasets.share_by_duration(dataset) if part != "train" else dataset,
@@ -230,58 +239,6 @@ def refuse_unknown_targets(brain_class: type[SerBrain], script: Path, targets: M
         if target.kind not in brain_class.learns:
             raise InputError(
                 f"{script.name} learns {' and '.join(brain_class.learns)}, and targets.{field} is "
-                f"of {target.kind}: recipes/RAVDESS/train_dimensions.py learns all kinds of targets"
+                f"of {target.kind}: recipes/RAVDESS/train_dimensions.py learns all kinds of "
+                "targets, with a fine-tuned encoder recipes/IEMOCAP/train_dimensions.py"
             )
-
-
-def claim(folder: Path, settings: Mapping) -> filelock.FileLock:
-    """Take a run folder for these settings.
-
-    Raises InputError if it was made with others (with the difference) or is in use.
-    """
-    path = folder / saved.HYPERPARAMS
-    if path.is_file() and source.has_begun(folder):
-        there = placeless(read_settings(path))
-        if lines := hp.differences(there, placeless(hp.plain(settings))):
-            raise InputError(
-                f"{folder} holds a run with other settings ({'; '.join(lines)}): give this run "
-                "a --variant NAME of its own, or delete that folder"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise InputError(f"another process is running in {folder}: wait for it to end") from None
-    text = hp.dump(settings)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_atomically(path, text)
-    return lock
-
-
-def read_settings(path: Path) -> dict:
-    """The settings of a run's folder, plain; InputError if they cannot be read."""
-    try:
-        return hp.plain(hp.load_tree(path.read_text(encoding="utf-8")))
-    except (ruamel.yaml.YAMLError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(
-            f"{path} is damaged ({reason}): delete that run's folder and run it again"
-        ) from None
-
-
-def placeless(settings: Mapping) -> dict:
-    """Plain settings without what changes no number: where results and audio lie, what is FREE."""
-    results = str(settings.get("results", ""))
-
-    def moved(node):
-        if isinstance(node, dict):
-            return {key: moved(value) for key, value in node.items() if key not in AUDIO_FOLDERS}
-        if isinstance(node, list):
-            return [moved(value) for value in node]
-        inside = isinstance(node, str) and (node == results or node.startswith(f"{results}/"))
-        return f"<results>{node[len(results) :]}" if inside else node
-
-    # null is as if it were not there: a run of an earlier version lacks what this one can do
-    kept = {k: v for k, v in settings.items() if k not in FREE and v is not None}
-    return {key: moved(value) for key, value in kept.items()}

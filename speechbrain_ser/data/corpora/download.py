@@ -31,7 +31,9 @@ def fetch(url: str, path: Path, md5: str) -> None:
             if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
                 start = 0  # the server does not resume
             total = start + int(answer.headers.get("Content-Length") or 0)
-            bar = tqdm(initial=start, total=total, unit="B", unit_scale=True, desc=path.name)
+            bar = tqdm(
+                initial=start, total=total, unit="B", unit_scale=True, desc=path.name, disable=None
+            )
             with bar, open(part, "ab" if start else "wb") as file:
                 while block := answer.read(BLOCK):
                     file.write(block)

@@ -14,17 +14,18 @@ from speechbrain_ser.data.corpora.studio import SENTENCES, Studio, voice
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import cache_folder
 
-RATINGS = {  # IEMOCAP's code: what its raters call it, utterances per speaker
-    "ang": ("Anger", 10),
-    "hap": ("Happiness", 7),
-    "exc": ("Excited", 6),
-    "sad": ("Sadness", 10),
-    "neu": ("Neutral", 15),
-    "fru": ("Frustration", 3),
-    "xxx": ("Other", 2),
-    "fea": ("Fear", 1),
-    "sur": ("Surprise", 1),
-    "dis": ("Disgust", 1),
+RATINGS = {  # IEMOCAP's code: what its raters call it, utterances per speaker, and about which
+    # valence, arousal and dominance they hear
+    "ang": ("Anger", 10, (1.9, 3.6, 3.8)),
+    "hap": ("Happiness", 7, (3.9, 3.2, 3.1)),
+    "exc": ("Excited", 6, (4.0, 3.6, 3.3)),
+    "sad": ("Sadness", 10, (2.2, 2.4, 2.7)),
+    "neu": ("Neutral", 15, (3.0, 2.7, 2.9)),
+    "fru": ("Frustration", 3, (2.1, 3.1, 3.3)),
+    "xxx": ("Other", 2, (2.8, 2.9, 3.0)),
+    "fea": ("Fear", 1, (2.2, 3.4, 2.5)),
+    "sur": ("Surprise", 1, (3.2, 3.4, 3.0)),
+    "dis": ("Disgust", 1, (2.2, 2.9, 3.3)),
 }
 LAUGHED = "Ses01F_impro02", 0  # dialog, turn: no word in its transcript
 NOT_WRITTEN = "Ses01F_impro01", 0  # no line of it in the transcript
@@ -46,7 +47,10 @@ def make(corpus: str, cache: str | Path | None = None) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     layout, takes = LAYOUTS[corpus]
     try:
-        with espeak.Espeak() as synthesiser, tqdm(total=takes, desc=f"mini {corpus}") as bar:
+        with (
+            espeak.Espeak() as synthesiser,
+            tqdm(total=takes, desc=f"mini {corpus}", disable=None) as bar,
+        ):
             layout(draft, Studio(synthesiser, bar.update))
         draft.chmod(0o755)  # mkdtemp made it private
         draft.rename(folder)
@@ -76,7 +80,7 @@ def _iemocap(root: Path, record: Studio) -> None:
         turns = [
             (gender, code)
             for gender in speakers
-            for code, (_, count) in RATINGS.items()
+            for code, (_, count, _) in RATINGS.items()
             for _ in range(count + (session - 3 if code == "sad" else 0))
         ]
         chance.shuffle(turns)
@@ -114,10 +118,12 @@ def _dialog(folder: Path, dialog: str, turns, speakers, chance: random.Random, r
         words = "[LAUGHTER]" if (dialog, number) == LAUGHED else f"{event}{text}"
         if (dialog, number) != NOT_WRITTEN:
             transcript.append(f"{utt_id} [{clock:08.4f}-{end:08.4f}]: {words}\n")
-        name = RATINGS[code][0]
+        name, _, dimensions = RATINGS[code]
+        own = random.Random(utt_id)  # not of chance, which the sentences are drawn by
+        means = ", ".join(f"{value + own.uniform(-0.5, 0.5):.4f}" for value in dimensions)
         third = chance.choice([name, "Frustration" if code != "fru" else "Anger", f"{name}; Other"])
         raters = [name, name, third] if code != "xxx" else ["Anger", "Sadness", "Neutral"]
-        evaluation.append(f"\n[{clock:.4f} - {end:.4f}]\t{utt_id}\t{code}\t[2.5, 2.5, 2.5]\n")
+        evaluation.append(f"\n[{clock:.4f} - {end:.4f}]\t{utt_id}\t{code}\t[{means}]\n")
         evaluation += [f"C-E{rater}:\t{label};\t()\n" for rater, label in enumerate(raters, 2)]
         evaluation += [f"C-{gender}1:\t{name};\t()\n", "A-E3:\tval 3; act 2; dom  2;\t()\n"]
         clock = end + 0.5

@@ -1,12 +1,13 @@
 """The parts of a split: what they promise, what they have in common, what is in them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from speechbrain_ser.data.splits.entries import Manifest, NoSuchFold, listed
 from speechbrain_ser.errors import InputError
 
 Parts = dict[str, Manifest]
+AnyParts = Mapping[str, Mapping[str, dict]]  # to be read
 PARTS = ("train", "valid", "test")
 
 
@@ -52,7 +53,7 @@ def check_parts(
     return parts
 
 
-def protocol(parts: Parts) -> str:
+def protocol(parts: AnyParts) -> str:
     """What the test part has in common with training and validation, computed from the parts.
 
     "session-independent" if neither a test session nor a test speaker is in the other parts,
@@ -72,7 +73,7 @@ def protocol(parts: Parts) -> str:
     return "session-independent" if apart("session") else "speaker-independent"
 
 
-def shared_speakers(parts: Parts) -> dict[str, int]:
+def shared_speakers(parts: AnyParts) -> dict[str, int]:
     """How many known speakers of the test part also train, and their test utterances.
 
     Returns {"speakers", "of", "utterances", "of_utterances"}: of all known test speakers, and of
@@ -97,19 +98,32 @@ def shared_in_words(shared: dict[str, int]) -> str:
     )
 
 
-def describe(parts: Parts, target: str = "emotion") -> str:
-    """One line per part: its utterances, speakers and classes of `target` with their sizes."""
+def describe(parts: AnyParts, target: str = "emotion") -> str:
+    """One line per part: its utterances, speakers and classes of `target` with their sizes.
+
+    Of a target whose many values are all numbers, the lowest and the highest.
+    """
     lines = []
     for part, entries in parts.items():
         speakers = len({entry["speaker"] for entry in entries.values()} - {""})
         sizes = Counter(entry[target] or "unknown" for entry in entries.values())
-        if len(sizes) > 12:
+        if len(sizes) > 12 and target != "speaker" and (numbers := _numbers(sizes)):
+            classes = f"{target} {min(numbers):g} to {max(numbers):g}"
+        elif len(sizes) > 12:
             smallest, largest = min(sizes.values()), max(sizes.values())
             classes = f"{len(sizes)} classes of {smallest} to {largest} utterances"
         else:
             classes = ", ".join(f"{name} {sizes[name]}" for name in sorted(sizes))
         lines.append(f"{part}: {len(entries)} utterances, {speakers} speakers, {classes}")
     return "\n".join(lines)
+
+
+def _numbers(texts: Iterable[str]) -> list[float]:
+    """Texts as numbers; none of them if one is not."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError:
+        return []
 
 
 def number_of_folds(split: Callable[..., Parts], manifest: Manifest) -> int:

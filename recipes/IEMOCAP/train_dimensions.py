@@ -1,0 +1,26 @@
+"""Valence, arousal and dominance by a fine-tuned encoder, beside emotions or instead of them.
+
+    python recipes/IEMOCAP/train_dimensions.py hparams/dimensions.yaml --data_folder PATH --fold 1
+
+After Wagner et al. 2023: the encoder's CNN is frozen, its Transformer trained by one minus the
+concordance of each number; mean over time -> hidden layer -> numbers. Emotions beside them, in a
+table, from annotators' shares, or of another corpus:
+
+    ... --targets '{emotion: [angry, happy, sad, neutral], valence: {low: 1, high: 5}}'
+    ... --corpus table --data_folder mine.csv --targets '{valence: {low: 1, high: 7}}'
+
+With a frozen encoder: recipes/RAVDESS/train_dimensions.py. Without data: a trial on synthesised
+speech.
+"""
+
+from speechbrain_ser.training.brain import SerBrain
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.numbers import LearnsNumbers
+
+
+class DimensionsBrain(LearnsNumbers, SerBrain):
+    """The mean of the numbers' losses, and of the classes' cross-entropy if there are any."""
+
+
+if __name__ == "__main__":
+    run(DimensionsBrain)
