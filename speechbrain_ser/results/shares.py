@@ -3,7 +3,8 @@
 KL is the mean divergence of the probabilities from the shares, in nats; 0 is the best. F1_shares
 counts labels as EMO-SUPERB does (Wu et al. 2024): a label is there where its share is above one in
 as many as there are labels, and answered where its probability is; the labels' F1 are averaged as
-in metrics, in percent. An utterance may so have several labels, or none.
+in metrics, in percent. An utterance may so have several labels, or none. The authors' code scores
+each batch by itself, and a label that is neither there nor answered with 0; here it has no F1.
 """
 
 import numpy as np
