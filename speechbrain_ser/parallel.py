@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from speechbrain.utils.distributed import ddp_init_group
@@ -20,6 +21,7 @@ from torch.utils.data import Sampler
 from speechbrain_ser.errors import InputError
 
 WAIT = datetime.timedelta(days=7)  # while the first process prepares a corpus or fills a store
+PRECISIONS = ("fp32", "bf16", "fp16")  # of matrix products; SpeechBrain's names
 _talk = None  # the group for objects and waiting: on the CPU, patient
 
 
@@ -41,12 +43,22 @@ def refuse_device(name: str) -> None:
         raise InputError(f"{name!r} is no device: use cpu or cuda:0") from None
     if device.type == "cpu":
         return
-    there = getattr(torch, device.type, None)
+    there: Any = getattr(torch, device.type, None)
     count = there.device_count() if hasattr(there, "device_count") else 0
     if not count or (device.index or 0) >= count:
         kind = device.type.upper()
         have = f"{count} {kind} device{'s'[: count != 1]}" if count else f"no {kind} device"
         raise InputError(f"this machine has {have}, {name} is not there: use --device cpu")
+
+
+def refuse_precision(setting: str, name: str, device: str) -> None:
+    """Raise InputError for a setting's precision that is none, or float16 without a GPU."""
+    if name not in PRECISIONS:
+        raise InputError(f"{setting} is {name!r}: use {', '.join(PRECISIONS)}")
+    if name == "fp16" and torch.device(device).type == "cpu":
+        raise InputError(
+            f"{setting} fp16 needs a GPU, and this run is on the cpu: use bf16 or fp32"
+        )
 
 
 def end() -> None:
@@ -130,7 +142,7 @@ class SharedBatches(Sampler):
     utterances, with the weight 0.
     """
 
-    def __init__(self, batches: Sampler):
+    def __init__(self, batches: Any):
         self.batches = batches
         self.sizes: list[int] = []  # of this epoch's whole batches
 

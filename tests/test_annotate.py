@@ -81,6 +81,10 @@ def test_parts_of_another_collection_or_model_are_not_mixed(
     other = runs / "supcon/fold1/1000/best"
     assert ser("annotate", other, collection, *words) == 2
     assert "holds parts of another model: name another --out" in capsys.readouterr().err
+    assert ser("annotate", best, collection, *words, "--precision", "bf16") == 2
+    assert "holds parts of another precision: name another --out" in capsys.readouterr().err
+    assert ser("annotate", best, collection, *words, "--precision", "half") == 2
+    assert "precision is 'half': use fp32, bf16, fp16" in capsys.readouterr().err
     (collection / "0.wav").unlink()
     assert ser("annotate", best, collection, *words, "--shard_size", "5") == 2
     assert "another files and count and shard_size" in capsys.readouterr().err

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_ser.data.audio import SpeechReader, windows
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.decoding import windows
 from speechbrain_ser.data.waveforms import SILENCE, is_silent, mono
 from speechbrain_ser.errors import InputError
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_ser.data.audio import SAMPLE_RATE, SpeechReader, duration, windows
+from speechbrain_ser.data.audio import SAMPLE_RATE, SpeechReader
+from speechbrain_ser.data.decoding import duration, windows
 from speechbrain_ser.errors import InputError
 
 SPEECH = np.random.default_rng(0).uniform(-0.3, 0.3, 2 * SAMPLE_RATE).astype("float32")

@@ -45,7 +45,8 @@ NEIGHBOURS = {
 MEMBERS = {
     (f"{OURS}/models/ensemble.py", "probs"): "each member's reader cuts each recording anew",
     (f"{OURS}/data/waveforms.py", "refuse_no_numbers"): "as the reader does",
-    (f"{OURS}/data/waveforms.py", "is_silent"): "as the reader does",
+    (f"{OURS}/data/waveforms.py", "alone"): "as the reader does",
+    (f"{OURS}/data/waveforms.py", "_is_silent"): "as the reader does",
 }
 TRIM = {(f"{OURS}/data/lengths.py", "trim"): "recordings one by one, without their padding"}
 SMILE = {(f"{OURS}/models/frontends.py", "_descriptors"): "openSMILE computes on the CPU"}
@@ -67,7 +68,6 @@ OWN = {  # yaml and way: who waits there beside
     **dict.fromkeys([("knn", "test"), ("knn", "use")], NEIGHBOURS),
     **dict.fromkeys([("ensemble", "test"), ("ensemble", "use")], MEMBERS),
     **dict.fromkeys([("speaker_ecapa", "test"), ("speaker_ecapa", "use")], TRIM | ALONE),
-    ("combined", "use"): TRIM,
     ("probe_egemaps", "use"): TRIM | SMILE,
 }
 IDS = [f"{y.parts[-3]}-{y.stem}" for y in YAMLS]

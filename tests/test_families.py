@@ -11,8 +11,10 @@ import torch
 from conftest import RECIPES, run, tiny
 from test_lora import FAMILIES, make
 from test_whisper import padded, recordings
+from transformers import AutoConfig, AutoModelForAudioClassification
 
 from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 from speechbrain_ser.models.encoders import FAMILIES as MODEL_TYPES
@@ -21,6 +23,13 @@ from speechbrain_ser.models.encoders.pretrained import first
 
 real = pytest.mark.skipif("SER_RAVDESS" not in os.environ, reason="SER_RAVDESS names no folder")
 ONE_SECOND = 16_000
+SETTINGS = """
+reader: !new:speechbrain_ser.data.audio.SpeechReader
+model: !new:speechbrain_ser.models.classifier.Classifier
+    encoder: !new:speechbrain_ser.models.encoders.Encoder {{source: {hub}, frozen: none}}
+    pooling: !new:speechbrain_ser.models.pooling.MeanPooling {{dim: 16}}
+    head: !new:speechbrain_ser.models.heads.LinearHead {{dim: 16, labels: [angry, sad]}}
+"""
 
 
 def test_every_known_family_is_tried():
@@ -37,6 +46,20 @@ def test_what_a_cached_encoder_lacks_is_not_asked_of_the_hub(monkeypatch):
     """Offline, with the weights in the Hub's cache and no preprocessor_config.json."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert pretrained.is_normalised("nobody/nothing") is None
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-group", "wavlm-group"])
+def test_a_classifier_s_encoder_is_exported_without_its_labels(tmp_path, name):
+    """The Hub's emotion models tell their labels and task in the encoder's config."""
+    words = {"id2label": {0: "neu", 1: "ang (hot)"}, "label2id": {"neu": 0, "ang (hot)": 1}}
+    config = AutoConfig.for_model(**FAMILIES[name], **words, finetuning_task="clf")
+    AutoModelForAudioClassification.from_config(config).save_pretrained(tmp_path / "hub")
+    tree = hp.load_tree(SETTINGS.format(hub=tmp_path / "hub"))
+    model = hp.build(tree)["model"].eval()
+    saved.export(tmp_path / "best", tree, model, ["angry", "sad"], [], {}, with_encoders=True)
+    again = saved.load(tmp_path / "best")["model"]
+    speech, lens = torch.randn(1, 4_000), torch.ones(1)
+    assert torch.equal(again(speech, lens), model(speech, lens))
 
 
 def test_sew_s_layers_are_of_one_length():

@@ -9,13 +9,14 @@ import pytest
 import soundfile
 import torch
 from conftest import ser
-from test_audio_windows import sound, write
+from test_audio_windows import decode, sound, write
 from test_features import Frames
 from test_given import piped, write_model
 
 from speechbrain_ser import EmotionRecognizer
-from speechbrain_ser.data import audio, manifests, segments, store
-from speechbrain_ser.data.audio import SpeechReader, decode, duration, header
+from speechbrain_ser.data import decoding, manifests, segments, store
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.decoding import duration, header
 from speechbrain_ser.errors import InputError
 
 FORMS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III")}
@@ -78,29 +79,29 @@ def test_a_file_of_that_name_is_read_whole(tmp_path, name):
 @pytest.mark.parametrize("ending", FORMS)
 def test_samples_are_those_of_the_whole(tmp_path, ending, rate, channels):
     path = write(tmp_path / f"a.{ending}", sound(12, rate, channels), rate, *FORMS[ending])
-    whole, _ = decode(path)
+    whole = decode(path)
     last_bit = 2e-7 if ending == "mp3" and rate == 16_000 else 0
     for start, end in ((0, 0.5), (4.3333, 8.1), (7.77, 9.9), (11.5, None), (0.01, 12)):
         place = segments.at(path, start, end)
         first, last = round(start * rate), len(whole) if end is None else round(end * rate)
-        samples, found = decode(place)
+        samples = decode(place)
         torch.testing.assert_close(samples, whole[first:last], atol=last_bit, rtol=0)
-        assert header(place) == (last - first, rate, channels) and found == rate
-        part = decode(place, 100, 900)[0]
+        assert header(place) == (last - first, rate, channels)
+        part = decode(place, 100, 900)
         torch.testing.assert_close(part, samples[100:900], atol=last_bit, rtol=0)
 
 
 @pytest.mark.parametrize("ending", FORMS)
 def test_a_part_is_sought_and_not_decoded_to(tmp_path, monkeypatch, ending):
     path = write(tmp_path / f"a.{ending}", sound(60, 16_000), 16_000, *FORMS[ending])
-    decoded, read = [], audio._read
-    monkeypatch.setattr(audio, "_read", lambda *call: decoded.append(call[-1]) or read(*call))
+    decoded, read = [], decoding._read
+    monkeypatch.setattr(decoding, "_read", lambda *call: decoded.append(call[-1]) or read(*call))
     place = segments.at(path, 50, 52)
-    assert len(decode(place)[0]) == 32_000
-    assert sum(decoded) <= audio.LEAD + audio.PERIOD + 32_001
+    assert len(decode(place)) == 32_000
+    assert sum(decoded) <= decoding.LEAD + decoding.PERIOD + 32_001
     decoded.clear()
-    assert len(list(audio.windows(place, 1, 0.5))) == 3
-    assert sum(decoded) <= audio.LEAD + audio.PERIOD + 32_000
+    assert len(list(decoding.windows(place, 1, 0.5))) == 3
+    assert sum(decoded) <= decoding.LEAD + decoding.PERIOD + 32_000
 
 
 @pytest.mark.parametrize("times", [(1.2, 4.7), (2.5, None), (0, 3)])
@@ -121,7 +122,7 @@ def test_speech_is_that_of_a_file_that_was_cut(talk, settings, times):
     for training in (True, False):
         assert torch.equal(reader(place, training), reader(alone, training))
     for of_place, of_file in zip(
-        audio.windows(place, 1, 0.3), audio.windows(alone, 1, 0.3), strict=True
+        decoding.windows(place, 1, 0.3), decoding.windows(alone, 1, 0.3), strict=True
     ):
         assert of_place[0] == of_file[0] and torch.equal(of_place[1], of_file[1])
 
@@ -138,7 +139,8 @@ def test_silence_is_of_the_part(tmp_path):
 
 @pytest.mark.parametrize("times", ["6", "7,8", "5,6.06", "3,2", "0.00001,0.00002"])
 def test_what_is_no_part_of_its_file_is_refused(talk, times):
-    for read in (header, duration, decode, SpeechReader(), lambda p: next(audio.windows(p, 1, 1))):
+    readers = header, duration, decode, SpeechReader(), lambda p: next(decoding.windows(p, 1, 1))
+    for read in readers:
         with pytest.raises(InputError, match=f"^{talk}#t={times} .*: correct the times$"):
             read(f"{talk}#t={times}")
 
@@ -183,9 +185,9 @@ def test_many_parts_read_their_file_once(tmp_path, monkeypatch):
 
 def test_an_mp3_s_frames_are_counted_once(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp3", sound(3, 16_000), 16_000, *FORMS["mp3"])
-    counted, frames = [], audio.containers.mpeg._parts
+    counted, frames = [], decoding.containers.mpeg._parts
     monkeypatch.setattr(
-        audio.containers.mpeg, "_parts", lambda data: counted.append(1) or frames(data)
+        decoding.containers.mpeg, "_parts", lambda data: counted.append(1) or frames(data)
     )
     for end in (1, 2, 2.5):
         decode(f"{path}#t=0,{end}")
@@ -238,7 +240,7 @@ def test_a_part_alone_is_no_model(talk, monkeypatch):
 def test_noise_is_the_same_in_any_block(talk, monkeypatch):
     reader, place = SpeechReader(), f"{talk}#t=1,5"
     whole = reader(place)
-    monkeypatch.setattr(audio, "BLOCK", 999)
-    monkeypatch.setattr(audio, "LEAD", 100)
+    monkeypatch.setattr(decoding, "BLOCK", 999)
+    monkeypatch.setattr(decoding, "LEAD", 100)
     assert torch.equal(reader(place), whole)
     assert np.isfinite(whole).all()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from speechbrain_ser import parallel
 from speechbrain_ser.campaign import launchers
 from speechbrain_ser.commands.classify import files_of
 from speechbrain_ser.data import folders
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--readers", type=int, default=2, help="threads that read audio ahead")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or, on a GPU, fp16")
     parser.add_argument("--launcher", choices=("local", "ray"), default="local")
     parser.add_argument("--address", default="auto", help="ray: of the cluster")
     parser.add_argument("--workers", type=int, default=1, help="ray: models at a time")
@@ -47,9 +49,9 @@ def run(options: argparse.Namespace) -> int | None:
     if options.parquet:
         parquet.check()
     paths = listed(options.collection)
-    missing = annotation.begin(
-        options.out, options.model, paths, options.shard_size, options.parquet
-    )
+    parallel.refuse_precision("precision", options.precision, options.device)
+    form = options.parquet, options.precision
+    missing = annotation.begin(options.out, options.model, paths, options.shard_size, *form)
     print(f"{len(paths)} files; {len(missing)} parts to do in {out}")
     work = on_ray if options.launcher == "ray" else here
     files = bad = 0
@@ -80,7 +82,8 @@ def listed(collection: Path) -> list[str]:
 
 def arguments(options: argparse.Namespace) -> tuple:
     out = str(options.out.resolve())
-    return options.model, out, options.batch_size, options.readers, options.device
+    work = options.batch_size, options.readers, options.device, options.precision
+    return options.model, out, *work
 
 
 def here(shards: list[int], options: argparse.Namespace):

@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="A,B", help="answer with these alone, as happy,sad")
     parser.add_argument("--batch_size", type=int, help="8 on CUDA, 1 on a CPU")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or, on a GPU, fp16")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
         parquet.check()
     model, files = model_and_files(options.words)
     paths = files_of(files)
-    given = {"run_opts": {"device": options.device}, "unsure_below": options.unsure_below}
+    run_opts = {"device": options.device, "precision": options.precision}
+    given = {"run_opts": run_opts, "unsure_below": options.unsure_below}
     if model is None:
         print(f"{OWN_MODEL}{DEFAULT}/README.md", file=sys.stderr)
     else:

@@ -23,7 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from speechbrain_ser.data import segments
-from speechbrain_ser.data.audio import SpeechReader, duration
+from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.decoding import duration
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, cache_folder, write_atomically
 

@@ -162,7 +162,9 @@ def resampled(parts: Iterable[torch.Tensor], samples: int, rate: int, to: int) -
     step = max(1, BLOCK // old) * new
     start, kept, at = 0, torch.zeros(0), 0  # samples from `at` on
     for part in parts:
-        kept = torch.cat([kept, part])
+        device = part.device
+        made, resample = made.to(device), resample.to(device)
+        kept = torch.cat([kept.to(device), part])
         while start < len(made):
             stop = min(start + step, len(made))
             first, last, before = span(start, stop, rate, to)

@@ -16,13 +16,19 @@ SETTINGS = "settings.json"
 
 
 def begin(
-    folder: Path, source: str, paths: Sequence[str], shard_size: int, as_parquet: bool = False
+    folder: Path,
+    source: str,
+    paths: Sequence[str],
+    shard_size: int,
+    as_parquet: bool = False,
+    precision: str = "fp32",
 ) -> list[int]:
     """Note what the folder's parts are made of; return the shards that it still lacks.
 
     as_parquet : parts are Parquet files, not JSON lines
 
-    Raises InputError if the folder holds parts of another model, collection, shard size or form.
+    Raises InputError if the folder holds parts of another model, collection, shard size, form or
+    precision.
     """
     if not paths:
         raise InputError("there is no file to annotate")
@@ -43,6 +49,7 @@ def begin(
         "shard_size": shard_size,
     }
     settings |= {"form": "parquet"} if as_parquet else {}
+    settings |= {"precision": precision} if precision != "fp32" else {}
     if (folder / SETTINGS).is_file():
         there = read_json(folder / SETTINGS, "delete that folder and annotate again")
         if other := [
@@ -83,8 +90,17 @@ class Annotator:
     A part has a line per file, in the order of files.jsonl: label, probs and seconds, or error.
     """
 
-    def __init__(self, source: str, folder: str, batch_size: int | None, readers: int, device: str):
-        self.recognizer = EmotionRecognizer.from_hparams(source, run_opts={"device": device})
+    def __init__(
+        self,
+        source: str,
+        folder: str,
+        batch_size: int | None,
+        readers: int,
+        device: str,
+        precision: str = "fp32",
+    ):
+        run_opts = {"device": device, "precision": precision}
+        self.recognizer = EmotionRecognizer.from_hparams(source, run_opts=run_opts)
         self.folder = Path(folder)
         self.batch_size = batch_size
         self.readers = readers

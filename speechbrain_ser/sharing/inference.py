@@ -1,7 +1,6 @@
 """Named probabilities for audio files, from a trained model."""
 
 import logging
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +8,11 @@ from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.distributed import infer_device
 from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_ser import parallel
-from speechbrain_ser.data import audio
+from speechbrain_ser.data import decoding
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError, or_error
 from speechbrain_ser.models import saved
@@ -51,24 +51,33 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         unsure_below: float | None = None,
         labels: Sequence[str] | None = None,
     ) -> "EmotionRecognizer":
-        """source: a best/ folder, hub id or export; run_opts: e.g. {"device": "cuda:0"}.
+        """source: a best/ folder, hub id or export; run_opts: {"device": "cuda:0"}, for instance.
 
         source : an export is an .onnx file, or the folder of `ser export`, of which the float32
             file is taken; none is the package's own model, see the card in DEFAULT
         savedir : where a Hub repository is kept; None: in huggingface_hub's cache
+        run_opts : SpeechBrain's; of them a device, and a precision of the network: fp32, bf16
+            (autocast: faster on a processor that has it, with its rounding) or, on a GPU, fp16
         unsure_below : a label whose probability is lower is "unsure"; None: what was chosen on the
             model's validation, if anything was, but not for some of its labels; 0: never
         labels : of the model's, those that may be answered, as if it knew no others
 
         Raises InputError for a folder that is no model, is broken, would do more than classify, or
-        names no emotions (a speaker network), for a device that is not there, for an
+        names no emotions (a speaker network), for a device or precision that is not there, for an
         unsure_below that is no probability, and for labels that are not the model's.
         """
         if unsure_below is not None and not 0 <= unsure_below <= 1:
             raise InputError(f"unsure_below is {unsure_below}: give a probability, 0 to 1")
-        if device := (run_opts or {}).get("device"):
-            parallel.refuse_device(device)
+        device = (run_opts or {}).get("device") or infer_device()
+        precision = (run_opts or {}).get("precision") or "fp32"
+        parallel.refuse_device(device)
+        parallel.refuse_precision("precision", precision, device)
         if graph := onnx.graph_of(source):
+            if precision != "fp32":
+                raise InputError(
+                    f"{graph} computes as it was exported: precision {precision} is for a model's "
+                    "own folder"
+                )
             parts = onnx.load(graph)
         else:
             source = saved.find(source, savedir)
@@ -174,7 +183,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
             for position, recording in enumerate(given.listed(paths)):
                 try:
                     files[position] = spool.path(recording)
-                    seconds[position] = audio.duration(files[position])
+                    seconds[position] = decoding.duration(files[position])
                 except InputError as error:
                     yield position, spool.told(error)
             for position, result in self._each(files, seconds, batch_size, readers):
@@ -228,31 +237,6 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         silent = any(reader.hear(whole, rate, name) is None for reader in self.members_read)
         return None if silent else whole
 
-    def _whole(self, speech: torch.Tensor, path: str | Path) -> torch.Tensor:
-        """The reader's speech [time]; InputError for more of it than the model reads at once."""
-        self._refuse_longer(len(speech), path)
-        return speech
-
-    def _refuse_long_file(self, path: str | Path) -> None:
-        """InputError by a file's header, before all of it would be decoded to be refused."""
-        reader = self.hparams.reader
-        if reader.max_seconds is None and self.most_samples < math.inf:
-            self._refuse_longer(round(audio.duration(path) * reader.sample_rate), path)
-
-    def _refuse_longer(self, samples: int, path: str | Path) -> None:
-        most, rate = self.most_samples, self.hparams.reader.sample_rate
-        if samples > most:
-            raise InputError(
-                f"{path} lasts {samples / rate:.1f} s, and this model reads {most / rate:g} s "
-                "at once: classify it in segments, ser classify --long"
-            )
-
-    @property
-    def most_samples(self) -> float:
-        """Of a recording that the model reads at once: infinite, or what its encoders say."""
-        limits = (getattr(part, "most_samples", None) for part in self.mods.model.modules())
-        return min((limit for limit in limits if limit), default=math.inf)
-
     def _probs_or_none(self, speech: list[torch.Tensor | None]) -> list[list[float] | None]:
         heard = iter(self._probs([item for item in speech if item is not None]))
         return [None if item is None else next(heard) for item in speech]
@@ -272,7 +256,8 @@ class EmotionRecognizer(Pretrained, LongRecordings):
                 path = spool.path(recording)
                 self._refuse_long_file(path)
                 speech = self._whole(self.hparams.reader(path), path).unsqueeze(0)  # [1, time]
-                rows.append(model.embed(speech.to(self.device), alone).cpu())
+                with self.inference_ctx:
+                    rows.append(model.embed(speech.to(self.device), alone).float().cpu())
         if not rows:  # as wide as that of any speech
             noise = torch.rand(1, self.hparams.reader.sample_rate, device=self.device)
             rows.append(model.embed(noise, alone)[:0].cpu())
@@ -297,7 +282,8 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         lens : None where no row is padded
         """
         lens = torch.ones(len(speech)) if lens is None else lens
-        logits = self.mods.model(speech.to(self.device), lens.to(self.device))
+        with self.inference_ctx:
+            logits = self.mods.model(speech.to(self.device), lens.to(self.device)).float()
         head = self.mods.model.head
         values = [head.values(logits)] if self.ranges else []
         if self.chosen is None:

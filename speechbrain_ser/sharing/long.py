@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_ser.data import audio, waveforms
+from speechbrain_ser.data import decoding, waveforms
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.sharing import given
 from speechbrain_ser.sharing.emotions import Emotion, joined, means
@@ -58,7 +58,7 @@ class LongRecordings:
         batch_size = self._checked(batch_size)
         with given.Spool() as spool:
             file = spool.path(path)
-            seconds = audio.duration(file)
+            seconds = decoding.duration(file)
             of_windows: list[list[float] | None] = []  # of each window
             waiting: list[torch.Tensor | None] = []
             for speech in self._windows(file, window, hop):
@@ -74,7 +74,32 @@ class LongRecordings:
         self, path: str | Path, window: float, hop: float
     ) -> Iterator[torch.Tensor | None]:
         """The prepared speech of each window, read one by one; None of silence."""
-        for start, samples, rate in audio.windows(path, window, hop):
+        for start, samples, rate in decoding.windows(path, window, hop):
             speech = waveforms.mono(samples.T, str(path))
             short, name = len(speech) < waveforms.SHORTEST * rate, f"{path} at {start:.1f} s"
             yield None if short else self.hparams.reader.hear(speech, rate, name)
+
+    def _whole(self, speech: torch.Tensor, path: str | Path) -> torch.Tensor:
+        """The reader's speech [time]; InputError for more of it than the model reads at once."""
+        self._refuse_longer(len(speech), path)
+        return speech
+
+    def _refuse_long_file(self, path: str | Path) -> None:
+        """InputError by a file's header, before all of it would be decoded to be refused."""
+        reader = self.hparams.reader
+        if reader.max_seconds is None and self.most_samples < math.inf:
+            self._refuse_longer(round(decoding.duration(path) * reader.sample_rate), path)
+
+    def _refuse_longer(self, samples: int, path: str | Path) -> None:
+        most, rate = self.most_samples, self.hparams.reader.sample_rate
+        if samples > most:
+            raise InputError(
+                f"{path} lasts {samples / rate:.1f} s, and this model reads {most / rate:g} s "
+                "at once: classify it in segments, ser classify --long"
+            )
+
+    @property
+    def most_samples(self) -> float:
+        """Of a recording that the model reads at once: infinite, or what its encoders say."""
+        limits = (getattr(part, "most_samples", None) for part in self.mods.model.modules())
+        return min((limit for limit in limits if limit), default=math.inf)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from speechbrain_ser.data import folders, manifests
-from speechbrain_ser.data.audio import duration
+from speechbrain_ser.data.decoding import duration
 from speechbrain_ser.data.unreadable import Unreadable
 from speechbrain_ser.errors import InputError
 

@@ -339,13 +339,16 @@ class Encoder(nn.Module):
         return collected
 
     def describe(self) -> dict:
-        """The config as plain values: what `source` may be to build this network anew."""
+        """The config as plain values: what `source` may be to build this network anew.
+
+        Not what a Hub's file says of its own classes and task.
+        """
         config = self.model.config.to_diff_dict() | {"layerdrop": self.layerdrop}
-        dropped = ("transformers_version", "architectures", "dtype", "torch_dtype")
+        known = {*type(self.model.config)().to_dict(), "layerdrop"}
+        known -= {"transformers_version", "architectures", "dtype", "torch_dtype"}
+        known -= {"id2label", "label2id"}
         return {"model_type": self.model.config.model_type} | {
-            key: value
-            for key, value in config.items()
-            if key not in dropped and not key.startswith("_")
+            key: value for key, value in config.items() if key in known and not key.startswith("_")
         }
 
 
