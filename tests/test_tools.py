@@ -208,7 +208,16 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
         ),
         (
             ["inference", "--small", "--recordings", "3", "--batch_sizes", "3"],
-            ["SpeechBrain's loop", "classify_files, batch 3", "ser annotate, one part"],
+            [
+                "SpeechBrain's loop",
+                "classify_files, batch 3",
+                "bf16, classify_files, batch 3",
+                "ser annotate, one part",
+            ],
+        ),
+        (
+            ["long", "--small", "--minutes", "0.1"],
+            ["Hugging Face's pipeline", "classify_long", "classify_long, bf16"],
         ),
         (
             ["whisper", "--small", "--recordings", "2"],

@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 
-from benchmarks import inference, latency, memory, probe, training, whisper
+from benchmarks import inference, latency, long, memory, probe, training, whisper
 
 from speechbrain_ser.errors import program
 
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "memory": memory,
     "latency": latency,
     "inference": inference,
+    "long": long,
     "probe": probe,
     "whisper": whisper,
 }
@@ -29,6 +30,7 @@ QUICK = {  # smaller networks and fewer recordings: the ratios' first look
     "memory": "--small --recipes emotion two_stage supcon",
     "latency": "--small --quick",
     "inference": "--small --recordings 12",
+    "long": "--small --minutes 1 4",
     "probe": "--small --recordings 12",
     "whisper": "--small --recordings 12",
 }

@@ -7,8 +7,9 @@ one file after the other, as its EncoderClassifier and the interface on the Hub 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import soundfile
 import torch
@@ -18,11 +19,12 @@ from speechbrain.nnet.pooling import StatisticsPooling
 from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
 
 from benchmarks import common
-from speechbrain_ser import EmotionRecognizer
+from speechbrain_ser import Emotion, EmotionRecognizer
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.models import saved
 from speechbrain_ser.sharing import annotation, graphs
 
+T = TypeVar("T")
 SETTINGS = """
 reader: !new:speechbrain_ser.data.audio.SpeechReader
     normalise: True
@@ -51,11 +53,12 @@ def run(options: argparse.Namespace) -> None:
         network.save_pretrained(hub)
         dim = network.config.hidden_size
         Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(hub)
-        tree = hp.load_tree(SETTINGS.format(hub=hub, dim=dim, labels=common.EMOTIONS))
-        model = hp.build(tree)["model"]
-        saved.export(folder / "best", tree, model, common.EMOTIONS, {}, {}, with_encoders=True)
+        model = export(folder / "best", hub, dim)
         recognizers = {
-            "": EmotionRecognizer.from_hparams(folder / "best", None, {"device": str(device)})
+            kind: EmotionRecognizer.from_hparams(
+                folder / "best", None, {"device": str(device), "precision": precision}
+            )
+            for kind, precision in (("", "fp32"), ("bf16, ", "bf16"))
         }
         if options.onnx:
             path = folder / "model.onnx"
@@ -70,22 +73,24 @@ def run(options: argparse.Namespace) -> None:
         audio = sum(entry["duration"] for entry in manifest.values())
         loop = speechbrain_loop(hub, temporary, dim, device)
         loop(paths[:2])
-        seconds = {"SpeechBrain's loop": timed(lambda: loop(paths))}
+        seconds = {"SpeechBrain's loop": timed(lambda: loop(paths))[0]}
+        answers = {}
         for kind, recognizer in recognizers.items():
             recognizer.classify_files(paths[:2])
             for size in options.batch_sizes:
-                seconds[f"{kind}classify_files, batch {size}"] = timed(
+                seconds[f"{kind}classify_files, batch {size}"], answers[kind] = timed(
                     lambda size=size, own=recognizer: own.classify_files(paths, size)
                 )
         annotation.begin(folder / "parts", str(folder / "best"), paths, len(paths))
         annotator = annotation.Annotator(
             str(folder / "best"), str(folder / "parts"), None, options.readers, str(device)
         )
-        seconds["ser annotate, one part"] = timed(lambda: annotator({"item": 0}))
+        seconds["ser annotate, one part"], _ = timed(lambda: annotator({"item": 0}))
     print(common.machine(device))
     encoder_shape = common.shape(options)
     print(
-        f"{len(paths)} recordings of IEMOCAP's durations, {audio:.0f} s; {encoder_shape}, fp32.\n"
+        f"{len(paths)} recordings of IEMOCAP's durations, {audio:.0f} s; {encoder_shape}, fp32 "
+        "where nothing else is said.\n"
     )
     slowest = seconds["SpeechBrain's loop"]
     rows = [["", "s", "files/s", "times real time", "against the loop"]]
@@ -93,6 +98,26 @@ def run(options: argparse.Namespace) -> None:
         cells = [f"{len(paths) / own:.1f}", f"{audio / own:.0f}", f"{slowest / own:.2f}"]
         rows.append([name, f"{own:.2f}", *cells])
     common.print_table(rows)
+    expected = answers.pop("")
+    print()
+    for kind, found in answers.items():
+        print(f"{kind}{difference(found, expected)}.")
+
+
+def difference(found: Sequence[Emotion], expected: Sequence[Emotion]) -> str:
+    """How far answers are from others, in words."""
+    pairs = list(zip(found, expected, strict=True))
+    largest = max(abs(own.probs[k] - p) for own, other in pairs for k, p in other.probs.items())
+    others = sum(own.label != other.label for own, other in pairs)
+    return f"beside fp32: probabilities differ by {largest:.2g} at most, {others} labels"
+
+
+def export(folder: Path, hub: str, dim: int) -> torch.nn.Module:
+    """Write the model folder of a classifier with this encoder and a new head; the classifier."""
+    tree = hp.load_tree(SETTINGS.format(hub=hub, dim=dim, labels=common.EMOTIONS))
+    model = hp.build(tree)["model"]
+    saved.export(folder, tree, model, common.EMOTIONS, {}, {}, with_encoders=True)
+    return model
 
 
 def speechbrain_loop(
@@ -117,11 +142,11 @@ def speechbrain_loop(
     return classify
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds that a call takes, its results back on the CPU."""
+def timed(call: Callable[[], T]) -> tuple[float, T]:
+    """Seconds that a call takes, and its results, which are back on the CPU."""
     began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    made = call()
+    return time.perf_counter() - began, made
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

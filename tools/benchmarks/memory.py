@@ -83,13 +83,16 @@ def step(name: str, options: argparse.Namespace) -> list[str]:
     outputs = outputs.values() if isinstance(outputs, dict) else [outputs]
     sum(logits.float().logsumexp(dim=-1).mean() for logits in outputs).backward()
     optimizer.step()
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-    else:
-        peak = peak_of_process()
     counts = (sum(p.numel() for p in some) / 1e6 for some in (model.parameters(), trained))
-    sizes = [f"{count:.1f}" for count in (*counts, peak / 1e9)]
+    sizes = [f"{count:.1f}" for count in (*counts, peak_on(device) / 1e9)]
     return [name, f"{batch}", f"{seconds:.1f}", precision, *sizes]
+
+
+def peak_on(device: torch.device) -> int:
+    """Bytes of memory that this process had at most on a device."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return peak_of_process()
 
 
 def peak_of_process() -> int:
