@@ -1,7 +1,5 @@
 """The page for recordings: what it says of them, and itself in a browser."""
 
-import base64
-import csv
 import json
 import os
 import signal
@@ -23,10 +21,11 @@ from test_safety import GOOD
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
-from speechbrain_ser.data import audio
+from speechbrain_ser.data import decoding
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import seen
-from speechbrain_ser.sharing import recordings
+from speechbrain_ser.sharing import panels, recordings
+from speechbrain_ser.sharing.emotions import joined
 
 gradio = pytest.importorskip("gradio")
 from speechbrain_ser.sharing import demo, space  # noqa: E402
@@ -78,31 +77,23 @@ def files(tmp_path_factory):
     return folder
 
 
-def test_a_short_recording_has_probabilities_alone(recognizer, files):
-    probs, hops = demo.classify(recognizer, files / "short.wav")
-    assert probs == recognizer.classify_file(files / "short.wav").probs and hops == []
-    probs, hops = demo.classify(recognizer, files / "short.wav", longest=1)
+def test_a_short_recording_has_an_answer_alone(recognizer, files):
+    whole, hops = demo.classify(recognizer, files / "short.wav")
+    assert whole == recognizer.classify_file(files / "short.wav") and hops == []
+    whole, hops = demo.classify(recognizer, files / "short.wav", longest=1)
     assert len(hops) == 2
 
 
-def test_a_long_recording_has_the_mean_over_time_and_a_table(recognizer, files):
-    probs, hops = demo.classify(recognizer, files / "gap.wav", window=2, hop=1)
+def test_a_long_recording_has_the_mean_over_time_and_segments(recognizer, files, monkeypatch):
+    whole, hops = demo.classify(recognizer, files / "gap.wav", window=2, hop=1)
     assert [hop.end for hop in hops] == list(range(1, 16))
     heard = [hop.probs for hop in hops if hop.label]
-    assert 0 < len(heard) < 15
+    assert 0 < len(heard) < 15 and (whole.start, whole.end) == (0, 15)
     for label in ("angry", "happy"):
-        assert probs[label] == pytest.approx(np.mean([part[label] for part in heard]))
-    table = demo.rows(hops)
-    segments = recognizer.classify_long(files / "gap.wav", window=2, hop=1)
-    assert [row[2] for row in table] == [part.label or "(silence)" for part in segments]
-    assert table[0][:2] == ["0:00.0", f"0:{segments[0].end:04.1f}"] and table[-1][1] == "0:15.0"
-    assert table[0][3] == f"{100 * max(segments[0].probs.values()):.0f} %"
-    assert "" in [row[3] for row in table]
-    html = demo.timeline(hops, ["angry", "happy"])
-    assert "data:image/png;base64,iVBOR" in html
-    content = base64.b64decode(html.partition("data:text/csv;base64,")[2].partition('"')[0])
-    lines = list(csv.reader(content.decode().splitlines()))
-    assert lines == [list(demo.COLUMNS), *table]
+        assert whole.probs[label] == pytest.approx(np.mean([part[label] for part in heard]))
+    assert whole.label == max(whole.probs, key=whole.probs.get)
+    monkeypatch.setattr(recognizer, "unsure_below", 1.0)
+    assert demo.classify(recognizer, files / "gap.wav", window=2, hop=1)[0].label == "unsure"
 
 
 @pytest.mark.parametrize(
@@ -127,8 +118,8 @@ def test_what_is_too_large_is_refused_by_its_header(recognizer, tmp_path, monkey
     """Before a sample of it is decoded."""
     path = tmp_path / "large.wav"
     soundfile.write(path, np.zeros((602 * 4_000, 1)), 4_000, "PCM_U8")
-    monkeypatch.setattr(audio, "decode", None)
-    monkeypatch.setattr(audio, "windows", None)
+    monkeypatch.setattr(decoding, "blocks", None)
+    monkeypatch.setattr(decoding, "windows", None)
     with pytest.raises(InputError, match="^large.wav lasts 602 s .* takes up to 10 minutes"):
         demo.classify(recognizer, path)
     monkeypatch.setattr(demo, "MOST_SECONDS", 700)
@@ -151,29 +142,29 @@ def show(models):
 def test_a_request_ends_in_time(show, files, monkeypatch):
     """Between two batches, and in the middle of one."""
     monkeypatch.setattr(demo, "MOST_WAIT", 0.0)
-    assert "this takes longer than" in show(files / "long.wav")[0]["value"]
+    assert "this takes longer than" in show(files / "long.wav")[0]
     over = threading.Event()
     with monkeypatch.context() as patch:
         patch.setattr(demo, "classify", lambda *_: over.wait(60))
-        assert "this takes longer than" in show(files / "long.wav")[0]["value"]
+        assert "this takes longer than" in show(files / "long.wav")[0]
     over.set()
     monkeypatch.undo()
-    assert show(files / "short.wav")[1]["label"] == "Probabilities"
+    assert 'class="answer"' in show(files / "short.wav")[0]
 
 
 def test_spoiled_recordings_are_sentences_on_the_page(show, tmp_path):
     answers = [show(path, 1, 1, 0.5) for path in spoiled_files(tmp_path, 40)]
-    bad = [answer[0]["value"] for answer in answers if "value" in answer[0]]
+    bad = [answer for answer, _ in answers if "notice problem" in answer]
     assert 12 < len(bad) < 40
-    assert all("notice problem" in html and str(tmp_path) not in html for html in bad)
+    assert not any(str(tmp_path) in answer for answer, _ in answers)
 
 
 def test_what_a_stranger_s_model_or_file_is_called_is_text(show, tmp_path):
     folder = model(tmp_path / "m", [seen.entry("<img src=x> ![](http://x)", "s", ["a"], ["b"])])
     assert "Trained on &lt;img src=x&gt; ![](http://x) (1 recordings" in demo.about(folder)
     (tmp_path / "<img src=x onerror=alert(1)>.wav").write_text("no audio")
-    (answer, *_) = show(tmp_path / "<img src=x onerror=alert(1)>.wav")
-    assert "&lt;img src=x onerror" in answer["value"] and "<img" not in answer["value"]
+    answer, _ = show(tmp_path / "<img src=x onerror=alert(1)>.wav")
+    assert "&lt;img src=x onerror" in answer and "<img" not in answer
 
 
 def environment_of(folder) -> dict:
@@ -260,9 +251,44 @@ def server(request, models, tmp_path):
 def check(tab, emotion):
     """Wait until the page shows these probabilities."""
     shares = sorted(emotion.probs.items(), key=lambda pair: -pair[1])
-    words = [emotion.label, *(part for k, v in shares for part in (k, f"{100 * v:.0f}%"))]
-    shown = "document.querySelector('#label').innerText.split(/\\s+/).slice(1).join(' ')"
-    tab.wait(f"document.querySelector('#label h2') && {shown}.trim() == {' '.join(words)!r}")
+    words = [emotion.label, *(part for k, v in shares for part in (k, f"{100 * v:.0f} %"))]
+    shown = "document.querySelector('.answer').innerText.split(/\\s+/).join(' ')"
+    tab.wait(f"document.querySelector('.answer') && {shown}.trim() == {' '.join(words)!r}")
+
+
+PLAYER = """(() => {
+  for (const part of document.querySelectorAll('#recording *')) {
+    const audio = part.shadowRoot?.querySelector('audio');
+    if (audio) return audio;
+  }
+})()"""
+
+
+def check_playing(tab):
+    """A segment plays by a key from its start to its end, another one by a tap on the figure."""
+    buttons = "document.querySelectorAll('#timeline button')"
+    tab.run("window.played = []")
+    for kind in ("play", "pause"):
+        tab.run(f"{PLAYER}.addEventListener('{kind}', e => played.push(e.target.currentTime))")
+    tab.run(f"{buttons}[1].focus()")
+    key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+    for kind in ("keyDown", "keyUp"):
+        tab.send("Input.dispatchKeyEvent", type=kind, **key)
+    start, stop = tab.wait("played.length == 2 && played")
+    wanted = tab.run(f"['start', 'end'].map(name => +{buttons}[1].dataset[name])")
+    assert wanted == [pytest.approx(start, abs=0.1), pytest.approx(stop, abs=0.9)]
+    assert stop >= wanted[1] and tab.run(f"{buttons}[1].ariaPressed") == "false"
+
+    figure = "document.querySelector('#timeline .figure')"
+    tab.run(f"{figure}.scrollIntoView({{block: 'center'}})")
+    x, y = tab.run(f"(b => [b.right - 3, b.y + 20])({figure}.getBoundingClientRect())")
+    for kind in ("mousePressed", "mouseReleased"):
+        tab.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    again = tab.wait("played[2]")
+    assert again == pytest.approx(tab.run(f"+{buttons}[2].dataset.start"), abs=0.1)
+    tab.wait(f"{buttons}[2].ariaPressed == 'true'")
+    tab.run(f"{buttons}[2].click()")  # it stops, long before its end
+    assert tab.wait("played[3]") < tab.run(f"+{buttons}[2].dataset.end")
 
 
 @pytest.mark.skipif(not browser.found(), reason="there is no Chromium")
@@ -274,7 +300,7 @@ def test_a_dropped_file_s_emotions_are_read_from_the_page(
     try:
         tab.open(server)
         tab.wait("document.querySelector('#recording input[type=file]') && true")
-        assert "knows nothing of people's emotions" in tab.wait("document.body.innerText")
+        tab.wait("document.body.innerText.includes('knows nothing of people\\'s emotions')")
         tab.drop("#recording button", files / "short.wav")
         check(tab, recognizer.classify_file(files / "short.wav"))
         tab.run("document.querySelector('input[aria-label=Model]').focus()")
@@ -285,11 +311,11 @@ def test_a_dropped_file_s_emotions_are_read_from_the_page(
         )
         other = EmotionRecognizer.from_hparams(models[1])
         check(tab, other.classify_file(files / "short.wav"))
-        assert not tab.run("!!document.querySelector('#timeline img')")
+        assert not tab.run("!!document.querySelector('#timeline .figure')")
         assert list((tmp_path / "temporary").rglob("short.wav"))
 
         tab.run("document.querySelector('#recording [aria-label=Clear]').click()")
-        tab.wait("document.querySelector('#said')?.innerText.includes('appear here')")
+        tab.wait("document.querySelector('#said')?.innerText.includes('appears here')")
         tab.give("#recording input[type=file]", files / "text.wav")
         said = tab.wait("document.querySelector('#said .problem')?.innerText")
         assert said.startswith("text.wav (8 bytes) is not an audio file")
@@ -297,12 +323,22 @@ def test_a_dropped_file_s_emotions_are_read_from_the_page(
         tab.run("document.querySelector('#recording [aria-label=Clear]').click()")
         tab.wait("document.querySelector('#recording input[type=file]') && true")
         tab.drop("#recording button", files / "gap.wav")
-        tab.wait("document.querySelector('#timeline img')?.naturalWidth")
-        tab.wait("document.querySelector('#segments')?.innerText.includes('0:15.0')")
-        table = tab.run("document.querySelector('#segments').innerText").split("\n")
-        rows = demo.rows(demo.classify(other, files / "gap.wav")[1])
-        cells = [cell for row in rows for cell in row if cell]
-        assert len(rows) == 3 and [line for line in table if line.strip()][-11:] == cells
+        tab.wait("document.querySelector('#timeline table') && true")
+        rows = tab.run("document.querySelector('#timeline tbody').innerText").splitlines()
+        segments = joined(demo.classify(other, files / "gap.wav")[1])
+        assert len(rows) == len(segments) == 3
+        for row, part in zip(rows, segments, strict=True):
+            assert row.split()[:4] == [
+                *(panels.clock(part.start), "to", panels.clock(part.end)),
+                part.label or panels.SILENCE,
+            ]
+        check_playing(tab)
+        size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        tab.send("Emulation.setDeviceMetricsOverride", **size)
+        tab.wait("document.querySelector('#timeline .figure').clientWidth < 390")
+        wide = "[...document.querySelectorAll('#timeline *')].filter(e => e.scrollWidth > 390)"
+        assert tab.run(f"{wide}.map(e => e.className)") == []
+        assert tab.run("document.documentElement.scrollWidth") <= 390
         away = [url for url in tab.requests if not url.startswith((server, "data:", "blob:"))]
         assert len(tab.requests) > 20 and away == []  # nothing is fetched from elsewhere
     finally:

@@ -51,6 +51,8 @@ def test_the_page_says_what_a_model_was_trained_on(best, tmp_path):
 
 def test_the_list_tells_scores(best, tmp_path):
     assert card.score(best) == "UA 61.2 %"
+    (tmp_path / "results.json").write_text('{"CCC": 0.527, "CCC_valence": 0.527}')
+    assert card.score(tmp_path) == "CCC 0.53"
     for facts in ('{"UA": "x"}', "[]", "{"):
         (tmp_path / "results.json").write_text(facts)
         assert card.score(tmp_path) == ""
@@ -126,7 +128,11 @@ def test_a_space_s_folder_names_what_it_needs(best, tmp_path, monkeypatch):
     assert models == {"mine": "models/1", "theirs": "user/name"}
     kept = [path.name for path in (folder / "models/1").iterdir()]
     assert sorted(kept) == sorted(path.name for path in best.iterdir())
-    assert {path.suffix for path in (folder / "speechbrain_ser").rglob("*.*")} == {".py"}
+    copied = folder / "speechbrain_ser"
+    others = {path for path in copied.rglob("*.*") if path.suffix != ".py"}
+    assert others == {
+        copied / "sharing/templates" / path.name for path in space.TEMPLATES.iterdir()
+    }
     assert str(tmp_path) not in app + page + wanted and not list(folder.rglob("__pycache__"))
 
 

@@ -66,7 +66,7 @@ def find(sources: list[str]) -> dict[str, str]:
     """{name: model folder or Hub id}, the names as short as they tell the models apart.
 
     Of those in a folder the newest is first. Raises InputError where there is no model, or one that
-    names no emotions.
+    names no emotions and answers no numbers.
     """
     models: dict[str, None] = {}  # each once, in order
     for source in sources:
@@ -90,17 +90,14 @@ def find(sources: list[str]) -> dict[str, str]:
 
 
 def fault_of(source: str | Path) -> str | None:
-    """Why a model does not name emotions, None if it does."""
+    """Why a model names no emotions and answers no numbers, None if it does."""
     try:
         tree = saved.description(source)
         labels, numbers = tree["labels"], saved.ranges(tree)
         saved.refuse_speakers(source, labels)
     except InputError as error:
         return str(error)
-    if numbers:
-        named = ", ".join(numbers)
-        return f"{source} answers numbers ({named}), which this page does not: use ser classify"
-    return None if labels else f"{source} names no emotions, but other things"
+    return None if labels or numbers else f"{source} names no emotions, but other things"
 
 
 def named(sources: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -13,10 +14,11 @@ from speechbrain_ser import output
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import read_json
-from speechbrain_ser.results import leaderboard, metrics, summary
+from speechbrain_ser.results import dimensions, leaderboard, metrics, summary
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 FIGURES = ("curves.png", "reliability.png", "scatter.png", "layer_weights.png")  # of a run
+MINOR = ("protocol", "folds", "seeds", "interval", "F1", "finished")  # columns left out on a phone
 HEARD = SpeechReader(max_seconds=15)  # of what can be listened to
 
 
@@ -32,6 +34,7 @@ def made(found: Sequence[Mapping], folder: Path, listen: int = 3) -> str:
     return template.render(
         folder=folder.name or str(folder.absolute()),
         head=head,
+        minor=[name in MINOR for name in head],
         lines=lines,
         experiments=[_experiment(own, listen) for own in found],
     )
@@ -50,18 +53,42 @@ def _experiment(own: Mapping, listen: int) -> dict:
         "name": own["experiment"],
         "corpus": own["corpus"],
         "protocol": own["protocol"],
-        "scores": {n: own[n] for n in (*metrics.METRICS, *leaderboard.OTHERS) if n in own},
+        "scores": {
+            n: dimensions.told(n, own[n])
+            for n in (*metrics.METRICS, *leaderboard.OTHERS)
+            if n in own
+        },
+        "of": "UA" if "UA" in own else "CCC",
         "interval": own.get("interval"),
         "note": own.get("note"),
-        "runs": [
-            [run["fold"], run["seed"], run["epochs"], *(run.get(n) for n in metrics.METRICS)]
-            for run in runs
-        ],
+        "runs": _lines(runs),
+        "numbers": [_number(runs, name) for name in dimensions.names_of(first)],
         "confusion": confusion,
         "figures": [(path.stem, _embedded(path)) for path in figures if path.is_file()],
         "wrong": most_wrong(runs, listen) if confusion else [],
         "best": f"{own['experiment']}/{first['folder'].relative_to(own['folder'])}/best",
     }
+
+
+def _lines(runs: Sequence[Mapping]) -> list[list[str]]:
+    """The table of the runs: a head, with the scores that some run has, and a line for each."""
+    known = (*metrics.METRICS, *leaderboard.OTHERS)
+    names = [name for name in known if any(name in run for run in runs)]
+    facts = ("fold", "seed", "epochs")
+    lines = [
+        [
+            *(str(run[fact]) for fact in facts),
+            *(dimensions.told(n, run[n]) if n in run else "" for n in names),
+        ]
+        for run in runs
+    ]
+    return [[*facts, *names], *lines]
+
+
+def _number(runs: Sequence[Mapping], name: str) -> list[str]:
+    """A number's scores, means over the runs that have them, behind its name."""
+    found = {m: [r[f"{m}_{name}"] for r in runs if f"{m}_{name}" in r] for m in dimensions.METRICS}
+    return [name, *(dimensions.told(m, float(np.mean(some))) for m, some in found.items())]
 
 
 def _shares(counts: np.ndarray) -> list[list[dict]]:
@@ -91,7 +118,7 @@ def most_wrong(runs: Sequence[Mapping], count: int) -> list[dict]:
     found = []
     for probability, row, folder in wrong[:count]:
         entry = read_json(folder / "manifest.json")[row["id"]]
-        facts = {key: row[key] for key in ("id", "target", "prediction")}
+        facts: dict[str, Any] = {key: row[key] for key in ("id", "target", "prediction")}
         facts |= {"speaker": entry["speaker"], "probability": 100 * probability}
         found.append(facts | _heard(entry["wav"]))
     return found

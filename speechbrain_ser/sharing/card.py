@@ -193,9 +193,10 @@ def about(folder: Path) -> str:
 
 
 def score(folder: Path) -> str:
-    """The UA of a model's test in words, "" if it tells none."""
+    """The UA of a model's test in words, the CCC of numbers alone, "" if it tells none."""
     try:
-        return f"UA {json.loads((folder / saved.RESULTS).read_text())['UA']:.1f} %"
+        results = json.loads((folder / saved.RESULTS).read_text())
+        return f"UA {results['UA']:.1f} %" if "UA" in results else f"CCC {results['CCC']:.2f}"
     except (OSError, ValueError, KeyError, TypeError):  # a stranger's may hold anything
         return ""
 

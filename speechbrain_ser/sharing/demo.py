@@ -1,11 +1,9 @@
 """A page on which people record or drop a file and see its emotions; needs the extra `demo`."""
 
-import base64
 import math
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,14 +18,12 @@ import gradio as gr
 import torch
 from starlette.middleware import Middleware
 
-from speechbrain_ser import output
-from speechbrain_ser.data import audio
+from speechbrain_ser.data import decoding
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 from speechbrain_ser.output import printable
-from speechbrain_ser.results import timeline as strip
-from speechbrain_ser.sharing import card
-from speechbrain_ser.sharing.emotions import Emotion, joined
+from speechbrain_ser.sharing import card, panels
+from speechbrain_ser.sharing.emotions import Emotion, named
 from speechbrain_ser.sharing.inference import EmotionRecognizer
 from speechbrain_ser.sharing.own_host import OwnHost
 
@@ -38,9 +34,8 @@ MOST_SAMPLES = 2 * 48_000 * MOST_SECONDS  # of all channels, 230 MB decoded
 MOST_WAIT = 120.0  # seconds that a visitor may keep the others waiting
 KEPT = 2  # models in memory
 CLEAN = (600, 3600)  # seconds: how often recordings are deleted, and how old ones
-COLUMNS = ("start", "end", "emotion", "probability")  # of the segments
 TITLE = "Emotions of speech"
-EMPTY = "The probabilities appear here."
+EMPTY = "The answer appears here."
 TOO_SLOW = f"this takes longer than the {MOST_WAIT:.0f} s of a request: give a shorter recording"
 LIMITS = (
     "A label is an estimate of the emotion that was acted or heard in recordings like those of the "
@@ -49,20 +44,6 @@ LIMITS = (
     "70 minutes, and when the page is stopped; if it was killed, when it starts again."
 )
 FONT = ("ui-sans-serif", "system-ui", "sans-serif")  # the browser's own: nothing is fetched
-CSS = """
-#said .html-container, #timeline .html-container { padding: 0; }
-.notice { padding: 1rem 1.25rem; border: 1px dashed var(--border-color-primary);
-          border-radius: var(--block-radius); overflow-wrap: anywhere; }
-.problem { border: 1px solid var(--error-border-color); background: var(--error-background-fill); }
-.timeline { overflow-x: auto; background: white; border-radius: var(--block-radius);
-            padding: 0.5rem; }
-.dark .timeline { background: black; }
-.dark .timeline img { filter: invert(1) hue-rotate(180deg); }
-#timeline a { display: inline-block; padding: 0.5rem 0; }
-.timeline img { display: block; width: 100%; min-width: 680px; }
-.small * { font-size: var(--text-sm); }
-#label, #segments { font-variant-numeric: tabular-nums; }
-"""
 
 
 class Hurried(EmotionRecognizer):
@@ -81,7 +62,7 @@ def check(path: str | Path) -> float:
     """A recording's seconds; InputError for one too large to be decoded here, by its header."""
     if Path(path).is_file() and Path(path).stat().st_size > MOST_BYTES:
         raise InputError(f"{path} is larger than {MOST_BYTES // 2**20} MiB: give a part of it")
-    frames, rate, channels = audio.header(path)
+    frames, rate, channels = decoding.header(path)
     if frames > MOST_SECONDS * rate or frames * channels > MOST_SAMPLES:
         raise InputError(
             f"{path} lasts {frames / rate:.0f} s with {channels} channels at {rate} Hz: this page "
@@ -96,8 +77,8 @@ def classify(
     longest: float = LONG,
     window: float = 4.0,
     hop: float = 1.0,
-) -> tuple[dict[str, float], list[Emotion]]:
-    """A file's probabilities; beyond `longest` seconds their mean over time, and each hop's.
+) -> tuple[Emotion, list[Emotion]]:
+    """A file's emotion and numbers; beyond `longest` seconds their mean over time, and each hop's.
 
     Raises InputError for a bad file, named without its folder.
     """
@@ -107,18 +88,21 @@ def classify(
         else:
             parts = hops = list(recognizer.each_hop(path, window, hop))
     except InputError as error:
-        named = str(error).replace(printable(str(path)), printable(Path(path).name))
-        raise InputError(named) from None
-    heard = [(part.end - part.start, part.probs) for part in parts if part.label is not None]
+        told = str(error).replace(printable(str(path)), printable(Path(path).name))
+        raise InputError(told) from None
+    heard = [part for part in parts if part.probs or part.values]
     if not heard:
         raise InputError(f"{Path(path).name} is silent: there is nothing to classify")
     if not hops:
-        return parts[0].probs, []
-    mean = {
-        label: sum(seconds * probs[label] for seconds, probs in heard) / sum(s for s, _ in heard)
-        for label in recognizer.hparams.labels
-    }
-    return mean, hops
+        return parts[0], []
+    seconds = [part.end - part.start for part in heard]
+    answers = [(*part.probs.values(), *part.values.values()) for part in heard]
+    mean = [
+        sum(long * value for long, value in zip(seconds, values, strict=True)) / sum(seconds)
+        for values in zip(*answers, strict=True)
+    ]
+    known = recognizer.labels, path, hops[0].start, hops[-1].end
+    return named(mean, *known, recognizer.unsure_below, [*recognizer.ranges]), hops
 
 
 def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
@@ -128,7 +112,7 @@ def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
     def recognizer(name: str) -> Hurried:
         return Hurried.from_hparams(models[name], run_opts={"device": device})
 
-    def in_time(name: str, path: str, *settings: float) -> tuple[Hurried, dict, list[Emotion]]:
+    def in_time(name: str, path: str, *settings: float) -> tuple[Hurried, Emotion, list[Emotion]]:
         """InputError when the time is over, be it in the middle of a batch."""
         answer: Future = Future()
 
@@ -151,19 +135,15 @@ def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
     def show(name: str, path: str | None, *settings: float) -> list:
         hidden = gr.update(visible=False)
         if path is None:
-            return [notice(EMPTY), hidden, hidden, hidden]
+            return [notice(EMPTY), hidden]
         try:
-            model, probs, hops = in_time(name, path, *settings)
+            model, whole, hops = in_time(name, path, *settings)
         except InputError as error:
-            return [notice(str(error), "problem"), hidden, hidden, hidden]
-        heading = "Probabilities, mean over the recording" if hops else "Probabilities"
-        if max(probs.values()) < model.unsure_below:
-            heading = f"Unsure, below {100 * model.unsure_below:.0f} %: {heading.lower()}"
-        label = gr.update(value=probs, label=heading, visible=True)
-        if not hops:
-            return [hidden, label, hidden, hidden]
-        figure = gr.update(value=timeline(hops, model.hparams.labels), visible=True)
-        return [hidden, label, figure, gr.update(value=rows(hops), visible=True)]
+            return [notice(str(error), "problem"), hidden]
+        note = "mean over the recording" if hops else ""
+        said = panels.answer(whole, model.ranges, model.unsure_below, note)
+        figure = panels.timeline(hops, model.labels, model.ranges) if hops else ""
+        return [said, gr.update(value=figure, visible=bool(hops))]
 
     first = next(iter(models))
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CLEAN) as blocks:
@@ -186,34 +166,24 @@ def page(models: Mapping[str, Path], device: str = "cpu") -> gr.Blocks:
                         gr.Slider(0.5, 15, 1, step=0.5, label="Step of the window (seconds)"),
                     ]
             with gr.Column(min_width=320):
-                said = gr.HTML(notice(EMPTY)["value"], elem_id="said")
-                label = gr.Label(visible=False, elem_id="label")
+                said = gr.HTML(notice(EMPTY), elem_id="said")
         figure = gr.HTML(visible=False, elem_id="timeline")
-        table = gr.Dataframe(
-            headers=list(COLUMNS),
-            column_widths=["20%", "20%", "25%", "35%"],
-            label="Segments",
-            visible=False,
-            interactive=False,
-            elem_id="segments",
-        )
         gr.Markdown(LIMITS, elem_classes="small")
         model.change(lambda name: about(models[name]), model, note, api_visibility="private")
         gr.on(
             [recording.change, model.change, *(slider.release for slider in settings)],
             show,
             [model, recording, *settings],
-            [said, label, figure, table],
+            [said, figure],
             trigger_mode="always_last",
             api_visibility="private",
         )
     return blocks
 
 
-def notice(text: str, kind: str = "") -> dict:
-    """A sentence in the place of the probabilities."""
-    html = f'<div class="notice {kind}" role="status">{escape(text)}</div>'
-    return gr.update(value=html, visible=True)
+def notice(text: str, kind: str = "") -> str:
+    """A sentence in the place of the answer, as HTML."""
+    return f'<div class="notice {kind}" role="status">{escape(text)}</div>'
 
 
 def choices(models: Mapping[str, Path]) -> list[tuple[str, str]]:
@@ -225,37 +195,6 @@ def choices(models: Mapping[str, Path]) -> list[tuple[str, str]]:
 def about(folder: Path) -> str:
     """What a model says of itself, as HTML in which its words are words only."""
     return f"<p>{escape(card.about(folder)).replace('**', '')}</p>"
-
-
-def timeline(hops: list[Emotion], labels: list[str]) -> str:
-    """The figure of a long recording, as HTML that holds it."""
-    probs = [[part.probs.get(label, float("nan")) for label in labels] for part in hops]
-    edges = [hops[0].start, *(part.end for part in hops)]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "timeline.png"
-        strip.draw(edges, probs, list(map(printable, labels)), path, title="")
-        image = base64.b64encode(path.read_bytes()).decode()
-    alt = "the emotions over time; the table below tells the segments"
-    table = output.as_csv(COLUMNS, rows(hops))
-    content = base64.b64encode(table.encode(errors="backslashreplace")).decode()
-    return (
-        f'<div class="timeline"><img src="data:image/png;base64,{image}" alt="{alt}"></div>'
-        f'<a download="segments.csv" href="data:text/csv;base64,{content}">Segments as csv</a>'
-    )
-
-
-def rows(hops: list[Emotion]) -> list[list[str]]:
-    """The table of the segments: start, end, emotion, probability."""
-    rows = []
-    for part in joined(hops):
-        share = f"{100 * max(part.probs.values()):.0f} %" if part.label else ""
-        rows.append([_clock(part.start), _clock(part.end), part.label or "(silence)", share])
-    return rows
-
-
-def _clock(seconds: float) -> str:
-    tenths = round(10 * seconds)
-    return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
 
 
 def serve(
@@ -284,7 +223,8 @@ def serve(
             prevent_thread_lock=True,
             run_history=False,  # the browser would keep the recordings
             theme=gr.themes.Default(primary_hue="blue", font=FONT, font_mono=FONT),
-            css=CSS,
+            css=panels.css(),
+            head=panels.script(),
             footer_links=[],
             ssr_mode=False,
             quiet=True,

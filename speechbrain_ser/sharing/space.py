@@ -38,7 +38,7 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
     temporary = folder.absolute().with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     package = Path(__file__).parents[1]
-    for path in package.rglob("*.py"):
+    for path in [*package.rglob("*.py"), *TEMPLATES.iterdir()]:
         copied = temporary / path.relative_to(package.parent)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copied)
