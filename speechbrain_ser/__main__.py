@@ -26,6 +26,7 @@ WITH_A_MODEL = {
     "plot confusion": "the confusion matrix of an experiment over its folds",
     "plot layers": "how a probe weighs its encoder's layers",
     "plot embeddings": "t-SNE of what a model makes of recordings",
+    "plot scores": "WA and UA of experiments side by side",
 }
 WITH_A_CORPUS = {
     "train": "a model of your own recordings, and its scores with unheard speakers",
@@ -36,6 +37,7 @@ WITH_A_CORPUS = {
     "corpora list": "the corpora that are known by name: size, language, licence, what to type",
     "corpora check": "what the folds of a corpus share between training and test",
     "summarize": "tables of the READMEs from results; two rows compared",
+    "plot corpus": "how many utterances of each emotion, by gender and session",
     "plot gains": "what rows of a table gain over another row",
 }
 COMMANDS = WITH_A_MODEL | WITH_A_CORPUS

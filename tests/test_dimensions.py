@@ -490,6 +490,21 @@ def test_a_figure_of_numbers(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["scatter.png"]
 
 
+def test_points_of_few_targets_do_not_hide_each_other(tmp_path, monkeypatch):
+    """Each stays by its own target, and keeps its answer; the scores are of the true targets."""
+    figures = []
+    monkeypatch.setattr(canvas, "save", lambda figure, *_: figures.append(figure))
+    own = np.array([0.0, 1.0] * 20)
+    answers = np.where(own > 0, 0.75, 0.25)  # all of one target would be one point
+    scatter.numbers({"strength": (own, answers)}, ["s"] * 40, tmp_path / "scatter.png", "")
+    (axes,) = figures[0].axes
+    points = np.concatenate([np.asarray(one.get_offsets()) for one in axes.collections])
+    assert len({*map(tuple, points.tolist())}) == 40
+    assert abs(points[:, 0] - own).max() <= 0.03 and points[:, 1] == pytest.approx(answers)
+    assert axes.get_title() == f"strength: CCC {metrics.concordance(own, answers):.3f}"
+    assert axes.get_xlabel() == "target (each point moved a little)"
+
+
 def test_a_run_s_line_and_end(results, capsys):
     folder = one(results, "dimensions")
     told = read_json(folder / "results.json")
@@ -509,6 +524,14 @@ def test_the_list_of_experiments(results, tmp_path, capsys):
     mean = np.mean([one["CCC"] for one in summary.runs_of(results / "dimensions_valence")])
     assert line.startswith("*") and f"{mean:.3f}" in line.split()
     assert ser("results", results, "--html", tmp_path / "report.html", "--listen", "0") == 0
-    assert "dimensions_valence" in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.html").read_text()
+    part = text[text.index('id="dimensions_valence"') :].partition("</details>")[0]
+    runs = summary.runs_of(results / "dimensions_valence")
+    scores = [f"{np.mean([run[f'{m}_valence'] for run in runs]):.3f}" for m in dimensions.METRICS]
+    cells = "".join(f"<td>{cell}</td>" for cell in ("valence", *scores))
+    assert f"CCC <b>{scores[0]}</b>" in part and f"<tr>{cells}</tr>" in part
+    assert "<th>epochs</th><th>CCC</th></tr>" in part  # no empty columns of WA, UA and F1
+    both = text[text.index('id="dimensions_both"') :].partition("</details>")[0]
+    assert "<th>F1</th><th>CCC</th></tr>" in both and both.count("<td>loudness</td>") == 1
     assert ser("plot", "confusion", results / "dimensions_valence") == 2
     assert "holds runs that name no classes" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.results import canvas, curves, plots, timeline, tsne
+from speechbrain_ser.results import canvas, curves, plots, tsne
 
 LABELS = ["angry", "happy", "sad", "neutral"]
 
@@ -208,24 +208,6 @@ def test_tsne_of_few_items_lowers_the_perplexity(tmp_path, figures):
     check_png(tmp_path / "tsne.png", figures[0])
 
 
-def test_the_timeline_draws_every_step(tmp_path, figures):
-    probs = np.random.default_rng(0).dirichlet(np.ones(4), 9)  # [step, label]
-    probs[3:5] = np.nan
-    timeline.draw([*range(9), 8.5], probs, LABELS, tmp_path / "t.png", "call.wav")
-    strip, stack = figures[0].axes
-    drawn = {patch.get_label(): patch for patch in stack.patches if patch.get_label() in LABELS}
-    for number, label in enumerate(LABELS):
-        tops, edges, below = drawn[label].get_data()
-        np.testing.assert_allclose(tops - below, probs[:, number])
-        assert list(edges) == [*range(9), 8.5]
-    chosen = [None if np.isnan(row).any() else LABELS[row.argmax()] for row in probs]
-    changes = sum(a != b for a, b in zip(chosen, chosen[1:], strict=False))
-    assert len(strip.patches) == changes + 1
-    said = [text.get_text() for text in strip.texts]
-    assert set(said) <= {*chosen, "silence"} and "silence" in said
-    check_png(tmp_path / "t.png", figures[0])
-
-
 def test_groups_are_told_apart():
     styles = {tuple(sorted(canvas.style(number).items())) for number in range(40)}
     assert len(styles) == 40
@@ -242,7 +224,6 @@ def test_groups_are_told_apart():
         (lambda path: tsne.draw(np.full((5, 3), np.nan), {"e": "abcde"}, path, ""), "NaN"),
         (lambda path: tsne.draw(np.eye(5), {"e": "abcd"}, path, ""), "4 labels of e"),
         (lambda path: tsne.draw(np.eye(5), {"e": "abcde"}, path, "", parts=["a"]), "of part"),
-        (lambda path: timeline.draw([0, 1], np.eye(4), LABELS, path, ""), "2 edges and 4 labels"),
     ],
 )
 def test_mistakes_are_told_and_leave_no_file(tmp_path, call, said):
