@@ -23,7 +23,7 @@ IDEAS = {  # a row that differs in one idea from the row that it is held against
         "Gavali & Verma",
         "a vote of three networks",
     ),
-    "wang2023/EmoBox-folds-whisper-tiny.en-fine-tuned/s2-without-augmentation": (
+    "wang2023/EmoBox-folds-whisper-tiny.en-fine-tuned/s2-and-contrastive-loss": (
         "Wang 2023",
         "a contrastive loss",
     ),
