@@ -76,7 +76,8 @@ setup(
         "slurm": ["submitit>=1.5"],
         "docs": [*DOCS],
         "dev": [
-            *("pytest", "pytest-xdist", "ruff", "mypy", "yamllint", "pre-commit", "wheel"),
+            *("pytest", "pytest-cov>=7", "pytest-xdist", "pre-commit", "wheel"),
+            *("ruff", "mypy", "yamllint"),
             *("gradio>=6.31,<7", "onnxruntime>=1.23", "onnxscript>=0.5"),
             *("ray[data]>=2.9", "submitit>=1.5", "tensorboard", "wandb"),
             *DOCS,

@@ -1,10 +1,15 @@
 """Speech emotion recognition with SpeechBrain: five papers as recipes."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speechbrain_ser.sharing.inference import Emotion, EmotionRecognizer
+
+# A thread that waits for the others sleeps: by default it would keep a core busy that other
+# processes need. OpenMP reads this when torch is imported, which is after this package.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["Emotion", "EmotionRecognizer"]
 __version__ = "1.0.0"

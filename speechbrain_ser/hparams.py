@@ -5,7 +5,7 @@ import functools
 import inspect
 import io
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def corpus_stem(tree: Mapping) -> str:
 
 def fragments(folder: Path) -> dict[str, Path]:
     """Each corpus -> its fragment among those of a folder; one may list the `names` of several."""
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.glob("*.yaml")):
         if path.stem not in ("mini", "run"):
             text = path.read_text()
@@ -129,14 +129,13 @@ def dump(tree: Mapping) -> str:
 
 
 def override(
-    tree: Mapping, overrides: Mapping, where: str = "", root: Mapping | None = None
+    tree: MutableMapping, overrides: Mapping, where: str = "", root: Mapping | None = None
 ) -> None:
     """Put overrides into the tree, in place; keys that the tree does not have are refused.
 
     An empty value of a text is the empty text. Arguments without a tag are for the class that is
-    there. A bare tag (`--head '!new:module.Class'`) changes
-    the class and keeps the arguments; a tag with arguments (`--head '!new:module.Class {dim: 3}'`)
-    replaces them all. Targets of which one is new are all the targets.
+    there. A bare tag (`--head '!new:module.Class'`) changes the class and keeps the arguments; a
+    tag with arguments (`... {dim: 3}`) replaces them all. Targets of which one is new are all.
     """
     root = tree if root is None else root
     for key, value in overrides.items():
@@ -145,7 +144,7 @@ def override(
             close = difflib.get_close_matches(str(key), [str(k) for k in tree])
             hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(tree)}"
             raise InputError(f"there is no setting {where}{key}: {hint}")
-        old = tree.get(key)
+        old: Any = tree.get(key)
         tag = tag_of(value)
         named = re.fullmatch(r"<(\w+)>", str(getattr(old, "value", "")))
         if isinstance(value, Mapping) and not tag and named and tag_of(root.get(named[1])):
@@ -155,11 +154,11 @@ def override(
             )
         if value is None and isinstance(old, str | TaggedScalar):
             value = ""  # --variant '' is no variant
-        if isinstance(value, TaggedScalar) and not value.value and isinstance(old, Mapping):
+        if isinstance(value, TaggedScalar) and not value.value and isinstance(old, CommentedMap):
             old.yaml_set_ctag(value.tag)
         elif (
             isinstance(value, Mapping)
-            and isinstance(old, Mapping)
+            and isinstance(old, MutableMapping)
             and not tag
             and (old or tag_of(old))
             and not (f"{where}{key}" == "targets" and value.keys() - old.keys())
@@ -245,6 +244,7 @@ def bare(node: Any, known: dict[int, Any] | None = None) -> Any:
     """
     if known is not None and id(node) in known:
         return known[id(node)]
+    copy: CommentedMap | CommentedSeq
     if isinstance(node, Mapping):
         copy = CommentedMap((key, bare(value, known)) for key, value in node.items())
     elif isinstance(node, list):

@@ -1,17 +1,21 @@
 """Recipes run in the test process, with a network of a few thousand weights."""
 
 import importlib.util
+import multiprocessing
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
 import pytest
+import torch
 from benchmarks.common import TINY
 
 from speechbrain_ser import __main__
-from speechbrain_ser.campaign import plan
+from speechbrain_ser.campaign import launchers, plan
+from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import curves, plots, reliability
 from speechbrain_ser.training import experiment, source
 
@@ -93,6 +97,36 @@ def thinned(manifest: dict[str, dict]) -> dict[str, dict]:
         groups.setdefault(tuple(entry.get(field) for field in fields), []).append(utt_id)
     kept = {utt_id for ids in groups.values() for utt_id in ids[: -(-len(ids) // 10)]}
     return {utt_id: entry for utt_id, entry in manifest.items() if utt_id in kept}
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """A campaign makes its runs here, one after the other: to start Python takes seconds."""
+
+    def execute(words, _, log, *__) -> int:
+        script, *arguments = words
+        try:
+            experiment.run_once(plan.brain_of(Path(script)), Path(script), arguments)
+        except InputError as error:
+            Path(log).parent.mkdir(parents=True, exist_ok=True)
+            Path(log).write_text(str(error))
+            return 2
+        return 0
+
+    monkeypatch.setattr(launchers, "execute", execute)
+
+
+def forked(function: Callable, *arguments) -> multiprocessing.process.BaseProcess:
+    """A process that calls a function; it begins as a copy of this one, which imported all."""
+
+    def alone() -> None:
+        os.setsid()
+        torch.set_num_threads(1)  # OpenMP's others are not copied
+        function(*arguments)
+
+    process = multiprocessing.get_context("fork").Process(target=alone)
+    process.start()
+    return process
 
 
 def ser(*words) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import shlex
@@ -12,12 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import RECIPES, ROOT, ser
+from conftest import RECIPES, ROOT, TINY, forked, ser, thinned
 
-from speechbrain_ser.campaign import launchers, plan, rows
+from speechbrain_ser.campaign import launchers, plan, progress, rows
 from speechbrain_ser.campaign import run as campaign
 from speechbrain_ser.commands import cross_validate, reproduce
 from speechbrain_ser.data import splits
+from speechbrain_ser.data.corpora import iemocap
+from speechbrain_ser.data.corpora import mini as synthesised
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import report
 
@@ -184,6 +187,63 @@ def test_what_is_done_is_skipped_and_a_failure_stops_only_what_needs_it(tmp_path
     assert not two.exists()
 
 
+def test_a_run_with_other_settings_is_not_the_one_that_is_asked_for(tmp_path):
+    """It may go on to more epochs, or it is refused: the run itself tells which."""
+
+    def asked(*more: str) -> plan.Job:
+        runs: plan.Plan = {}
+        words = mini(*EMOTION, "--lr", "0.1", "--head", "{dim: 96}", *more, results=tmp_path)
+        (folder,) = plan.cross_validation(words, [1], None, runs)
+        return runs[folder]
+
+    first = asked("--max_epochs", "3")
+    assert not first.there
+    first.folder.mkdir(parents=True)
+    path, tree, *_ = plan.command_line.parse(ROOT / EMOTION[0], first.words[1:])
+    settings = plan.hp.resolve(tree, path)
+    settings["targets"]["emotion"] = ["as", "the", "run", "found"]  # what nobody asked for
+    (first.folder / "hyperparams.yaml").write_text(plan.hp.dump(settings))
+    assert not first.there
+    (first.folder / report.COMPLETE).touch()
+    assert first.there and asked().there  # the second asks for no number of epochs
+    for more in (
+        ("--max_epochs", "5"),
+        ("--lr", "0.2"),
+        ("--precision", "bf16"),
+        ("--head", "{dim: 48}"),
+        ("--head", "!new:speechbrain_ser.models.heads.LinearHead"),
+    ):
+        assert not asked("--max_epochs", "3", *more).there
+    assert asked("--max_epochs", "3", "--workers", "7", "--noprogressbar").there
+    (first.folder / "hyperparams.yaml").write_text("{")
+    assert not first.there
+
+
+def test_a_line_tells_where_a_run_is(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "a/fold2/7"
+    folder.mkdir(parents=True)
+    log = "epoch: {0}, lr: 1.0e-05 - train loss: 1.5 - valid loss: 7.0e-01, valid WA: 55.5, {1}\n"
+    monkeypatch.setattr(progress, "MINUTE", 0.0)
+    line = progress.Line(plan.Job((), folder, (), 9, tmp_path))
+    line.update()
+    assert capsys.readouterr().out == "", "there is no epoch yet"
+    (folder / "train_log.txt").write_text(
+        log.format(1, "valid UA: 40.123") + log.format(2, "valid UA: 51.987")
+    )
+    for _ in range(3):
+        line.update()
+    assert capsys.readouterr().out == "a/fold2/7: epoch 2 of 9, UA 51.99\n"
+    (folder / "train_log.txt").write_text("epoch: 1, lr: 0 - train loss: 1 - valid loss: 0.75\n")
+    assert progress.so_far(folder) == (1, "loss 0.75")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    line = progress.Line(plan.Job((), folder, (), 9, tmp_path))
+    line.update()
+    line.close()
+    shown = capsys.readouterr()
+    assert shown.out == "" and "a/fold2/7:" in shown.err and "1/9" in shown.err
+    assert "loss 0.75" in shown.err
+
+
 def test_a_run_that_ends_well_without_its_results_has_failed(tmp_path):
     runs = jobs_of(job(tmp_path / "a/fold1/1", code="print('half')", done=False))
     (outcome,) = campaign.run(runs, launchers.Local(), tmp_path / "logs")
@@ -204,15 +264,10 @@ def test_local_runs_share_the_cores_and_not_more_than_jobs_go_at_a_time(tmp_path
         launchers.Local(jobs=0)
 
 
-DRIVER = """
-import sys, pathlib
-sys.path[:0] = [{tests!r}, {tests!r} + "/../tools"]
-from test_campaign import counted, jobs_of
-from speechbrain_ser.campaign import launchers
-from speechbrain_ser.campaign import run as campaign
-root = pathlib.Path({root!r})
-campaign.run(jobs_of(*(counted(root, k) for k in range(1, 6))), launchers.Local(), root / "logs")
-"""
+def drive(root: Path) -> None:
+    """A campaign of five runs."""
+    runs = jobs_of(*(counted(root, fold) for fold in range(1, 6)))
+    campaign.run(runs, launchers.Local(), root / "logs")
 
 
 def counted(root: Path, fold: int) -> plan.Job:
@@ -228,31 +283,31 @@ def counted(root: Path, fold: int) -> plan.Job:
     )
 
 
-def test_a_campaign_killed_in_its_third_fold_goes_on_there(tmp_path):
-    code = DRIVER.format(tests=str(ROOT / "tests"), root=str(tmp_path))
-    command = [sys.executable, "-c", code]
-    driver = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+def in_its_third_fold(root: Path) -> multiprocessing.process.BaseProcess:
+    """A process with a campaign that waits to be killed."""
+    driver = forked(drive, root)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "ran").exists() or (tmp_path / "ran").read_text() != "123":
-        assert time.monotonic() < deadline and driver.poll() is None
+    while not (root / "ran").exists() or (root / "ran").read_text() != "123":
+        assert time.monotonic() < deadline and driver.is_alive()
         time.sleep(0.05)
+    return driver
+
+
+def test_a_campaign_killed_in_its_third_fold_goes_on_there(tmp_path):
+    driver = in_its_third_fold(tmp_path)
     os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    driver.join()
     assert not report.is_complete(tmp_path / "a/fold3/1")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    drive(tmp_path)
     assert (tmp_path / "ran").read_text() == "123" + "345"  # 1 and 2 were done
     assert all(report.is_complete(tmp_path / f"a/fold{k}/1") for k in range(1, 6))
 
 
-def test_terminated_it_ends_its_runs(tmp_path):
-    code = DRIVER.format(tests=str(ROOT / "tests"), root=str(tmp_path))
-    driver = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "ran").exists() or (tmp_path / "ran").read_text() != "123":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_terminated_it_ends_its_runs(tmp_path, capfd):
+    driver = in_its_third_fold(tmp_path)
     driver.terminate()
-    assert "KeyboardInterrupt" in driver.communicate(timeout=30)[1].decode()
+    driver.join(30)
+    assert driver.exitcode == 1 and "KeyboardInterrupt" in capfd.readouterr().err
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(tmp_path / "a/fold3") not in found
 
@@ -286,17 +341,23 @@ def test_a_local_ray_cluster_runs_a_plan(tmp_path, monkeypatch):
 
 def test_cross_validate_shows_the_table_of_its_runs(tmp_path, capsys):
     """Real runs of two folds, cut to an epoch of a tiny network; the second time they are there."""
-    from conftest import TINY
-
-    words = [*EMOTION, "--mini", "True", "--results", str(tmp_path), "--encoder", str(TINY)]
+    manifest = thinned(iemocap.prepare(synthesised.make("iemocap")))
+    lines = ["path,emotion,speaker,session"]
+    for entry in manifest.values():
+        lines.append(f"{entry['wav']},{entry['emotion']},{entry['speaker']},{entry['session']}")
+    (tmp_path / "few.csv").write_text("\n".join(lines))
+    words = [*EMOTION, "--corpus", "table", "--data_folder", str(tmp_path / "few.csv")]
+    words += ["--split", "!name:speechbrain_ser.data.splits.leave_one_session_out {}"]
+    words += ["--results", str(tmp_path), "--encoder", str(TINY), "--workers", "0"]
     words += ["--dim", "16", "--max_epochs", "1", "--batch_size", "64", "--test_batch_size", "32"]
     words += ["--folds", "1,2", "--jobs", "2"]
     assert ser("cross-validate", *words) == 0
     said = capsys.readouterr().out
     assert "2 runs, 0 done" in said and "mean of folds" in said and "pooled folds" in said
-    assert "mini-iemocap" in said and "4 speakers drawn again" in said
+    assert "emotion_few on table" in said and "4 speakers drawn again" in said
     scores = [
-        json.loads((tmp_path / f"emotion/fold{k}/1000/results.json").read_text()) for k in (1, 2)
+        json.loads((tmp_path / f"emotion_few/fold{k}/1000/results.json").read_text())
+        for k in (1, 2)
     ]
     (line,) = [line for line in said.splitlines() if line.startswith("mean of folds")]
     assert f"{(scores[0]['UA'] + scores[1]['UA']) / 2:.2f}" in line
@@ -364,6 +425,10 @@ def test_what_is_a_benchmark_or_a_plot_says_its_command():
             reproduce.choose(papers, "7", None)
     with pytest.raises(InputError, match="Figure 9 of park2023 .* --figure park9 draws it"):
         reproduce.choose(["park2023"], "F9", None)
+    with pytest.raises(
+        InputError, match="Figure 4 of park2023 .* ser plot corpus --corpus iemocap"
+    ):
+        reproduce.choose(["park2023"], "F4", None)
     with pytest.raises(InputError, match="there is no table 7: use"):
         reproduce.choose(["gavali"], "7", None)
 

@@ -117,16 +117,33 @@ def installed(tmp_path_factory):
     call(*pip, "--python", fresh / "bin/python", "install", *alone, *folder.glob("*.whl"))
     found = call(fresh / "bin/python", "-c", "import speechbrain_ser as p; print(p.__file__)")
     assert found.startswith(str(site))
-    return lambda *words, cwd=folder: call(fresh / "bin/ser", *words, cwd=cwd)
+
+    def program(*words, cwd=folder):
+        return call(fresh / "bin/ser", *words, cwd=cwd)
+
+    program.site = site
+    return program
 
 
-def test_a_wheel_classifies_without_the_checkout(installed, runs, tmp_path):
+def test_a_wheel_classifies_without_the_checkout(installed, runs):
     assert "classify" in installed("--help")
     best = runs / "emotion/fold1/1000/best"
     wav = next(iter(entries_of(runs)))["wav"]
     line = installed("classify", best, wav, "--csv").splitlines()[1]
     assert line.split(",")[3] in ("angry", "happy", "sad", "neutral")
-    assert installed("push", best.parent, "--export", tmp_path / "shared", "--files", "1")
+
+
+def test_a_wheel_has_all_that_is_no_code(installed):
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "speechbrain_ser").rglob("*.*")}
+    needed = {path for path in there if not path.endswith((".py", ".pyc"))}
+    site = installed.site
+    assert needed and {path for path in needed if not (site / path).is_file()} == set()
+
+
+@pytest.mark.slow
+def test_a_wheel_shares_a_model(installed, runs, tmp_path):
+    run = runs / "emotion/fold1/1000"
+    assert installed("push", run, "--export", tmp_path / "shared", "--files", "1")
 
 
 @pytest.mark.slow

@@ -99,11 +99,11 @@ def two_corpora(tmp_path):
     return tmp_path
 
 
-def test_a_table_of_both_directions(two_corpora, monkeypatch, capsys):
+def test_a_table_of_both_directions(two_corpora, monkeypatch, capsys, in_this_process):
     monkeypatch.chdir(two_corpora)
     words = ["--train", "one=one.csv,other=other.csv", "--test", "one,other"]
     words += ["--conditions", "telephone", "--output", "page.md"]
-    words += ["--encoder", TINY, "--layers", "[1]", "--max_epochs", 2, "--jobs", 2]
+    words += ["--encoder", TINY, "--layers", "[1]", "--max_epochs", 2]
     assert ser("cross-corpus", *words) == 0
     said = capsys.readouterr().out
     assert "- other: anger left out, joy is happy, sadness is sad" in said

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RECIPES, ROOT, TINY, YAMLS, earlier, run, script_of, tiny
+from conftest import RECIPES, ROOT, TINY, YAMLS, earlier, run, script_module, script_of, tiny
 
 from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
@@ -26,7 +26,8 @@ from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.models import saved, seen
 from speechbrain_ser.results import report
-from speechbrain_ser.training import brain
+from speechbrain_ser.training import experiment as training
+from speechbrain_ser.training import loop
 
 EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
 FUSION = RECIPES / "IEMOCAP/hparams/fusion.yaml"
@@ -172,23 +173,20 @@ def test_killed_in_its_last_epoch_the_numbers_equal_the_uninterrupted_run(
     assert left["threads"] >= 1
 
 
-CHILD = """
-import os, sys, time
-from speechbrain_ser import parallel
-parallel.end_with_parent()
-print(os.getpid(), flush=True)
-time.sleep(60)
-"""
 PARENT = """
-import os, subprocess, sys
+import os, time
 from speechbrain_ser import parallel
-subprocess.run([sys.executable, "-c", sys.argv[1]], env=parallel.with_parent(os.environ))
+os.environ |= parallel.with_parent(os.environ)
+if not os.fork():
+    parallel.end_with_parent()
+    print(os.getpid(), flush=True)
+time.sleep(60)
 """
 
 
 def test_a_phase_ends_with_the_run_that_started_it():
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, CHILD],
+        [sys.executable, "-c", PARENT],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
@@ -211,8 +209,8 @@ def test_results_that_were_moved_go_on(tmp_path, capsys):
     run(EMOTION, tiny(EMOTION, tmp_path / "there", "--max_epochs", "1"))
     kept = (tmp_path / "there/emotion/fold1/1000/hyperparams.yaml").read_text()
     assert str(tmp_path / "there") in kept and str(tmp_path / "here") not in kept
-    with pytest.raises(InputError, match="max_epochs: 1 there, 2 here"):
-        run(EMOTION, tiny(EMOTION, tmp_path / "there", "--max_epochs", "2"))
+    with pytest.raises(InputError, match=r"lr: 0.001 there, 0.5 here"):
+        run(EMOTION, tiny(EMOTION, tmp_path / "there", "--max_epochs", "1", "--lr", "0.5"))
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "results.json", "hyperparams.yaml"])
@@ -394,7 +392,7 @@ def test_a_table_brings_its_own_labels(runs, tmp_path):
 
 
 def test_where_no_terminal_is_lines_tell_how_far_a_run_is(tmp_path, monkeypatch, caplog, capsys):
-    monkeypatch.setattr(brain, "MINUTE", 0.0)
+    monkeypatch.setattr(loop, "MINUTE", 0.0)
     words = tiny(EMOTION, tmp_path, "--max_epochs", "1", "--batch_size", "16")
     words.remove("--noprogressbar")
     with caplog.at_level(logging.INFO):
@@ -404,14 +402,21 @@ def test_where_no_terminal_is_lines_tell_how_far_a_run_is(tmp_path, monkeypatch,
     assert "it/s" not in (said := capsys.readouterr().err) and "s/it" not in said
 
 
-def test_the_encoder_sets_dim(tmp_path):
+def test_the_encoder_sets_dim(tmp_path, monkeypatch):
     words = tiny(EMOTION, tmp_path, "--max_epochs", "1")
     at = words.index("--dim")
-    run(EMOTION, words[:at] + words[at + 2 :])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "fit_and_test", interrupted)
+        run(EMOTION, words[:at] + words[at + 2 :])
     assert hp.load_tree((tmp_path / "emotion/fold1/1000/hyperparams.yaml").read_text())["dim"] == 16
     absent = str(tmp_path / "absent.json")
     with pytest.raises(InputError, match="absent.json does not load"):
         run(EMOTION, [*words[:at], *words[at + 2 :], "--encoder", absent])
+
+
+def interrupted(*_):
+    """In place of training: what stands before it is looked at."""
+    raise KeyboardInterrupt
 
 
 def test_all_bad_recordings_are_named_at_once_or_left_out(runs, tmp_path, caplog):
@@ -488,27 +493,31 @@ def test_a_mistake_is_one_sentence(words, message, tmp_path, without_corpora):
 
 
 def test_a_script_ends_without_traceback(tmp_path):
-    script = script_of(EMOTION)
-    for words in ([str(EMOTION), "--lrr", "1"], ["--fold", "2"]):
-        done = subprocess.run(
-            [sys.executable, str(script), *words],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 2
-        assert done.stderr.splitlines()[-1].startswith("train_emotion.py: ")
-        assert "Traceback" not in done.stderr
-    assert "give first one of hparams/emotion.yaml\n" in done.stderr  # not another script's
     done = subprocess.run(
-        [sys.executable, str(script), "--help"],
+        [sys.executable, str(script_of(EMOTION)), "--fold", "2"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("train_emotion.py: ")
+    assert "give first one of hparams/emotion.yaml\n" in done.stderr  # not another script's
+
+
+def test_a_script_tells_its_mistakes_and_its_settings(tmp_path, monkeypatch, capsys):
+    module = script_module(script_of(EMOTION))
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    monkeypatch.setattr(sys, "argv", ["", str(EMOTION), "--lrr", "1"])
+    with pytest.raises(SystemExit) as ended:
+        training.run(module.EmotionBrain)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("train_emotion.py: there is no sett")
+    monkeypatch.setattr(sys, "argv", ["", "--help"])
+    training.run(module.EmotionBrain)
+    said = capsys.readouterr().out
     for taught in ("settings of hparams/emotion.yaml:", "max_seconds: 15", "seed: 1000", "--mini"):
-        assert taught in done.stdout
-    assert "fusion.yaml:" not in done.stdout
+        assert taught in said
+    assert "fusion.yaml:" not in said
 
 
 def test_damaged_checkpoints_and_models_are_named(runs, tmp_path):

@@ -1,18 +1,18 @@
 """The feature store against a plain loop over reader and frontend; damage, kills, two writers."""
 
 import logging
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import ROOT
+from conftest import forked
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -205,31 +205,12 @@ def test_damage_is_found_and_mended(recordings, make, caplog, damage):
     assert "damaged" not in caplog.text
 
 
-PROCESS = """
-import sys
-from pathlib import Path
-from test_features import Frames, FeatureStore, SpeechReader
-folder, kill_at = Path(sys.argv[1]), int(sys.argv[2]) or None
-frontend = Frames(log=folder / "log", kill_at=kill_at)
-store = FeatureStore(frontend, SpeechReader(), "float32", folder / "store", 1, 1.5)
-print("ready", flush=True)
-sys.stdin.readline()
-store.fill(sorted((folder / "wav").glob("*.wav")), progress=False)
-"""
-
-
-def start(folder: Path, kill_at: int = 0) -> subprocess.Popen:
-    """A process that fills the store as soon as it is told."""
-    folders = ROOT, ROOT / "tests", ROOT / "tools"
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROCESS, str(folder), str(kill_at)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
+def fill(folder: Path, kill_at: int | None = None, ready: Callable = lambda: None) -> None:
+    """What a process does that fills a store."""
+    frontend = Frames(log=folder / "log", kill_at=kill_at)
+    store = FeatureStore(frontend, SpeechReader(), "float32", folder / "store", 1, 1.5)
+    ready()
+    store.fill(sorted((folder / "wav").glob("*.wav")), progress=False)
 
 
 def computed(folder: Path) -> int:
@@ -237,11 +218,11 @@ def computed(folder: Path) -> int:
 
 
 def test_two_processes_share_the_work(recordings, make, tmp_path):
-    processes = [start(tmp_path) for _ in range(2)]
+    both = multiprocessing.get_context("fork").Barrier(2)
+    processes = [forked(fill, tmp_path, None, both.wait) for _ in range(2)]
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert [process.wait(60) for process in processes] == [0, 0]
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
     assert computed(tmp_path) == len(recordings)
     store = make()
     store.fill(recordings)
@@ -249,9 +230,9 @@ def test_two_processes_share_the_work(recordings, make, tmp_path):
 
 
 def test_kill_9_loses_no_shard_and_leaves_no_half_one(recordings, make, tmp_path):
-    process = start(tmp_path, kill_at=3)
-    process.communicate("go\n", timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    process = forked(fill, tmp_path, 3)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     kept = {path.name for path in shards(make())}
     assert len(kept) == 2  # two batches, each a shard of its own
     (make().folder / "999.part").write_bytes(b"half a shard")

@@ -1,5 +1,7 @@
 """Learning rates: the papers' schedules by hand and by PyTorch's and Hugging Face's own."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -67,3 +69,20 @@ def test_plateau_is_pytorchs_scheduler_which_waits_one_epoch_more(patience):
         assert rate == pytest.approx(optimizer.param_groups[0]["lr"])
     if patience < 20:
         assert rate < 0.5
+
+
+def test_schedules_agree_where_the_number_of_epochs_is_not_asked():
+    losses = [3.0, 2.0, 2.5]
+    for schedule in (
+        schedules.constant,
+        functools.partial(schedules.exponential, decay=0.9),
+        functools.partial(schedules.linear, updates=250),
+        functools.partial(schedules.plateau, patience=1, factor=0.5),
+        lambda progress: 1 if progress.epoch <= 3 else 3 / progress.epochs,  # later epochs only
+    ):
+        assert schedules.agree(schedule, (3, 5), losses)
+    for schedule in (
+        functools.partial(schedules.warm_up, share=0.5),
+        lambda progress: progress.updates / progress.epochs,
+    ):
+        assert not schedules.agree(schedule, (3, 5), losses)

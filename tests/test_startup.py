@@ -1,10 +1,12 @@
-"""What a command imports before it does anything."""
+"""What a command imports before it does anything, and what it tells torch before."""
 
+import ast
+import os
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import RECIPES, ROOT
 
 import speechbrain_ser
 
@@ -32,3 +34,26 @@ def test_the_package_s_names_are_there_when_used():
     assert (Emotion, EmotionRecognizer) == (inference.Emotion, inference.EmotionRecognizer)
     with pytest.raises(AttributeError, match="'speechbrain_ser' has no attribute 'Emotoin'"):
         _ = speechbrain_ser.Emotoin
+
+
+@pytest.mark.parametrize(("own", "told"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(own, told):
+    code = "import os, sys, speechbrain_ser as _; "
+    code += "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {} if own is None else {"OMP_WAIT_POLICY": own}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == [told, "False"]
+
+
+def test_scripts_import_the_package_before_torch():
+    """OpenMP reads how its threads wait when torch loads it."""
+    for path in sorted(RECIPES.glob("*/*.py")):
+        names = []
+        for node in ast.parse(path.read_text()).body:
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        packages = [name.partition(".")[0] for name in names]
+        assert [p for p in packages if p not in sys.stdlib_module_names][0] == "speechbrain_ser"

@@ -11,7 +11,7 @@ from speechbrain_ser import hparams as hp
 from speechbrain_ser.data import manifests
 from speechbrain_ser.data.corpora import Unreadable, table
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.training.experiment import placeless
+from speechbrain_ser.training.claims import placeless
 
 EMOTION = RECIPES / "IEMOCAP/hparams/emotion.yaml"
 

@@ -85,7 +85,7 @@ def test_the_middle_layers():
         EncoderLayers(encoder, "top")
 
 
-def test_from_a_table_to_models(tmp_path, monkeypatch, capsys):
+def test_from_a_table_to_models(tmp_path, monkeypatch, capsys, in_this_process):
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(1)
     lines = ["path,emotion,speaker"]
@@ -96,7 +96,7 @@ def test_from_a_table_to_models(tmp_path, monkeypatch, capsys):
             soundfile.write(name, 0.1 * tone + 0.01 * draw.standard_normal(4800), 16_000)
             lines.append(f"{name},{emotion},{speaker}")
     (tmp_path / "tones.csv").write_text("\n".join(lines))
-    words = ("train", "tones.csv", "--labels", "low,high", "--epochs", 2, "--jobs", 3)
+    words = ("train", "tones.csv", "--labels", "low,high", "--epochs", 2)
     assert ser(*words, "--encoder", TINY) == 0
     said = capsys.readouterr().out
     folder = tmp_path / "results/combined_tones"
@@ -111,3 +111,7 @@ def test_from_a_table_to_models(tmp_path, monkeypatch, capsys):
     )
     assert ser(*words, "--encoder", TINY) == 0  # nothing is trained twice
     assert "3 runs, 3 done" in capsys.readouterr().out
+    assert ser(*words, "--encoder", TINY, "--epochs", 3) == 1
+    said = capsys.readouterr().out
+    assert "3 runs, 0 done" in said, "those are of 2 epochs"
+    assert said.count("for the schedule warm_up depends on their number: give this run a --v") >= 3

@@ -20,7 +20,7 @@ from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import safety
 from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.encoders.whisper import WhisperEncoder
-from speechbrain_ser.training.brain import check_reader
+from speechbrain_ser.training import reading
 
 SMALL = {
     "model_type": "whisper",
@@ -370,7 +370,7 @@ def test_training_says_which_recordings_are_too_long(tmp_path):
 def test_speech_that_the_encoder_is_not_used_to_is_said(normalise, is_said, caplog):
     encoder = make()
     encoder.normalised = False  # as OpenAI's preprocessor_config.json says
-    check_reader(SpeechReader(normalise=normalise), encoder, {"train": {}})
+    reading.check(SpeechReader(normalise=normalise), encoder, {"train": {}})
     assert ("was pretrained on speech that was not normalised" in caplog.text) is is_said
 
 

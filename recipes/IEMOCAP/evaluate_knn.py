@@ -11,10 +11,6 @@ synthesised speech, for which the network is trained by itself.
 
 from types import SimpleNamespace
 
-import torch
-from torch.nn.functional import nll_loss
-from tqdm import tqdm
-
 from speechbrain_ser.data.datasets import make_dataset, make_loader
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.knn import search
@@ -22,6 +18,10 @@ from speechbrain_ser.results import metrics
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
 from speechbrain_ser.training.phases import check_labels
+
+import torch
+from torch.nn.functional import nll_loss
+from tqdm import tqdm
 
 
 class KnnBrain(SerBrain):

@@ -10,13 +10,13 @@ which the earlier phases are trained by themselves.
 
 from types import SimpleNamespace
 
-import torch
-from tqdm import tqdm
-
 from speechbrain_ser.data.datasets import add_item, make_dataset, make_loader
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.cache import FrozenEmbedding
 from speechbrain_ser.training.experiment import run
+
+import torch
+from tqdm import tqdm
 
 
 class FusionBrain(SerBrain):

@@ -12,16 +12,16 @@ the best on validation is tested and exported as one model. The paper reports ac
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
-from torch.nn.functional import nll_loss
-from tqdm import tqdm
-
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.data.datasets import make_dataset, make_loader
 from speechbrain_ser.results import metrics, votes
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
 from speechbrain_ser.training.phases import check_labels, some
+
+import torch
+from torch.nn.functional import nll_loss
+from tqdm import tqdm
 
 
 class EnsembleBrain(SerBrain):

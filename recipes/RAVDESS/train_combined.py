@@ -10,11 +10,11 @@ evaluate_ensemble.py. Each part's gain is in README.md. Any corpus: --corpus nem
 
 from types import SimpleNamespace
 
-import torch
-from speechbrain import Stage
-
 from speechbrain_ser.training.experiment import run
 from speechbrain_ser.training.probe_brain import ProbeBrain
+
+import torch
+from speechbrain import Stage
 
 
 class CombinedBrain(ProbeBrain):

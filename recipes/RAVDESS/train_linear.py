@@ -6,12 +6,12 @@ What a paper's network is worth shows beside it: scikit-learn's solution for one
 standard deviation over time, standardised on the training part. Any corpus: --corpus nemo.
 """
 
+from speechbrain_ser.training.experiment import run
+from speechbrain_ser.training.probe_brain import ProbeBrain
+
 import torch
 from sklearn.linear_model import LogisticRegression
 from speechbrain import Stage
-
-from speechbrain_ser.training.experiment import run
-from speechbrain_ser.training.probe_brain import ProbeBrain
 
 
 class LinearBrain(ProbeBrain):

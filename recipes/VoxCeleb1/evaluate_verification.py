@@ -9,13 +9,13 @@ Without data: a trial on synthesised speech.
 
 from types import SimpleNamespace
 
-import torch
-from speechbrain.utils.metric_stats import EER
-
 from speechbrain_ser.data.datasets import make_dataset
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
+
+import torch
+from speechbrain.utils.metric_stats import EER
 
 
 class VerificationBrain(SerBrain):

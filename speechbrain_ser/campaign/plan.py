@@ -2,16 +2,18 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.campaign import rows
 from speechbrain_ser.data import splits
 from speechbrain_ser.errors import InputError
+from speechbrain_ser.models import saved
 from speechbrain_ser.results import report
-from speechbrain_ser.training import command_line, phases, source
+from speechbrain_ser.training import claims, command_line, phases, source
 from speechbrain_ser.training.brain import SerBrain
 
 
@@ -24,6 +26,7 @@ class Job:
     needs: tuple[Path, ...]  # folders of the runs that it starts from
     epochs: int | None  # at most; None if only the run can tell
     results: Path  # the folder above all runs
+    asked: Mapping = field(default_factory=dict)  # the settings that the command line gives, plain
 
     @property
     def name(self) -> str:
@@ -32,6 +35,40 @@ class Job:
     @property
     def done(self) -> bool:
         return report.is_complete(self.folder)
+
+    @property
+    def there(self) -> bool:
+        """Whether it is done with what is asked for: with more epochs, say, it is another run."""
+        if not self.done or not self.asked:
+            return self.done
+        path = self.folder / saved.HYPERPARAMS
+        try:
+            kept = _kept(path, path.stat().st_mtime_ns)
+        except (InputError, OSError):
+            return False  # the run says what is wrong
+        return _holds(kept, self.asked)
+
+
+def _given(said: Any, plain: Any) -> Any:
+    """Of plain settings those that a command line says; the rest the run may have filled in."""
+    if not isinstance(plain, dict):
+        return plain
+    own = said if isinstance(said, Mapping) else {}
+    kept = {key: plain[key] for key in ("tag", "value") if key in plain}
+    return kept | {key: _given(own[key], plain[key]) for key in own if key in plain}
+
+
+def _holds(kept: Any, asked: Any) -> bool:
+    """Whether settings hold all of those."""
+    if not isinstance(asked, dict) or not isinstance(kept, dict):
+        return kept == asked
+    return all(_holds(kept.get(key), value) for key, value in asked.items())
+
+
+@cache  # it is asked for again while the run waits for its turn
+def _kept(path: Path, changed: int) -> dict:
+    """The settings of a run's folder, of which the file was changed at a time."""
+    return claims.placeless(claims.read_settings(path))
 
 
 Plan = dict[Path, Job]  # folder -> its run, each after those that it needs
@@ -84,12 +121,14 @@ def add(plan: Plan, script: str, words: Sequence[str]) -> Path:
                 f"{corpus.lower()}: name its folder in the environment, SER_{corpus}=PATH"
             )
         needs.append(add(plan, earlier[0], earlier[1:]))
+    asked = _given({**overrides, **passed}, claims.placeless(hp.plain(settings)))
     plan[folder] = Job(
         words=(script, *words),
         folder=folder,
         needs=tuple(needs),
         epochs=settings["max_epochs"],
         results=Path(settings["results"]),
+        asked=asked,
     )
     return folder
 

@@ -5,7 +5,7 @@ import difflib
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import speechbrain
@@ -24,6 +24,7 @@ ELSEWHERE = {  # tables and figures that are no runs: what shows them
     "park2023": {
         "T1": SETTINGS.format("settings", "speaker.yaml, emotion.yaml and fusion.yaml"),
         "T7": "is a benchmark and no run: python tools/benchmark.py latency measures it",
+        "F4": "counts a corpus: ser plot corpus --corpus iemocap --data_folder PATH draws it",
         **{f"F{number}": TSNE.format(f"park{number}") for number in (5, 6, 8, 9)},
     },
     "pepino2021": {"F2": "is drawn of finished runs: ser plot layers results/probe"},
@@ -65,7 +66,7 @@ def named() -> dict[str, dict]:
     }
 
 
-def name_of(row: dict) -> str:
+def name_of(row: Mapping) -> str:
     """paper/table/row; a method's rows on two corpora have the same one, see `named`."""
     paper = row["paper"].split()[0].lower() + "".join(re.findall(r"\d+", row["paper"]))
     item = re.sub(r"^Table |^Fig\. ", lambda match: match[0][0], row["item"])
@@ -79,14 +80,15 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
 
 
-def elsewhere(papers: Sequence[str], table: str) -> str | None:
+def elsewhere(papers: Sequence[str], table: str | None) -> str | None:
     """What shows a paper's table or figure (T7, 7, F5) that is no run, in a sentence; None if not.
 
     papers : where to look; none: in all
     """
+    asked = (table or "").upper()
     for paper, shown in ELSEWHERE.items():
         for name, what in shown.items():
-            if paper in (papers or ELSEWHERE) and table.upper() in (name, name.replace("T", "")):
+            if paper in (papers or ELSEWHERE) and asked in (name, name.replace("T", "")):
                 kind = {"T": "Table", "F": "Figure"}[name[0]]
                 return f"{kind} {name[1:]} of {paper} {what}"
     return None
@@ -116,7 +118,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
 
 
-def command(row: dict) -> list[str]:
+def command(row: Mapping) -> list[str]:
     """The words behind `python`."""
     return [script(row["script"]), row["hparams"], *shlex.split(row["overrides"])]
 
@@ -126,7 +128,7 @@ def script(name: str) -> str:
     return name if Path(name).is_file() else str(RECIPES.parent / name)
 
 
-def settings(row: dict) -> CommentedMap:
+def settings(row: Mapping) -> CommentedMap:
     """The row's yaml with its overrides, as with a corpus at hand, not resolved."""
     _, hparams_file, *words = command(row)
     _, _, given = speechbrain.parse_arguments([hparams_file, *words])
@@ -137,7 +139,7 @@ def settings(row: dict) -> CommentedMap:
     return tree
 
 
-def experiment(row: dict) -> str:
+def experiment(row: Mapping) -> str:
     """<experiment><variant>: what the folder of the row's runs is called."""
     tree = settings(row)
     return tree["experiment"] + str(tree["variant"])

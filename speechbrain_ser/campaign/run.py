@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from speechbrain_ser.campaign.plan import Job, Plan
+from speechbrain_ser.campaign.progress import Line
 from speechbrain_ser.files import read_json
 from speechbrain_ser.results import dimensions
 
@@ -49,7 +50,7 @@ def run(plan: Plan, launcher, logs: Path) -> list[Outcome]:
     """
     outcomes: dict[Path, Outcome] = {}
     waiting = dict(plan)
-    running: dict[Path, tuple] = {}  # folder -> its handle, when it began, its bar
+    running: dict[Path, tuple] = {}  # folder -> its handle, log, when it began, its line
     previous = signal.signal(signal.SIGTERM, _interrupt)
     overall = tqdm(total=len(plan), desc="runs", unit="run", disable=None)
 
@@ -64,7 +65,7 @@ def run(plan: Plan, launcher, logs: Path) -> list[Outcome]:
             for folder, job in list(waiting.items()):
                 ended_before = [outcomes[need] for need in job.needs if need in outcomes]
                 lost = failures(ended_before)
-                if job.done:
+                if job.there:
                     ended(Outcome(waiting.pop(folder), "there"))
                 elif lost:
                     failed = ", ".join(outcome.job.name for outcome in lost)
@@ -74,13 +75,12 @@ def run(plan: Plan, launcher, logs: Path) -> list[Outcome]:
                     log = logs / f"{job.name.replace(os.sep, '-')}.txt"
                     call = (job.words, os.getcwd(), str(log), str(folder / ".lock"))
                     handle = launcher.submit(*call)
-                    bar = tqdm(total=job.epochs, desc=job.name, leave=False, disable=None)
-                    running[folder] = handle, log, time.monotonic(), bar
-            for folder, (handle, log, began, bar) in list(running.items()):
-                bar.update(epochs_of(folder) - bar.n)
+                    running[folder] = handle, log, time.monotonic(), Line(job)
+            for folder, (handle, log, began, line) in list(running.items()):
+                line.update()
                 if handle.done():
                     del running[folder]
-                    bar.close()
+                    line.close()
                     ended(_outcome(plan[folder], handle, log, time.monotonic() - began))
             time.sleep(POLL if running else 0)
     except BaseException:
@@ -94,12 +94,6 @@ def run(plan: Plan, launcher, logs: Path) -> list[Outcome]:
 
 def _interrupt(*_) -> None:
     raise KeyboardInterrupt
-
-
-def epochs_of(folder: Path) -> int:
-    """The epochs that a run has logged."""
-    log = folder / "train_log.txt"
-    return len(log.read_text().splitlines()) if log.is_file() else 0
 
 
 def _outcome(job: Job, handle, log: Path, seconds: float) -> Outcome:

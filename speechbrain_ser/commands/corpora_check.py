@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     place = options.folder.expanduser().absolute()
     if not place.exists():
         raise InputError(f"{place} does not exist: correct it")
+    found: list[dict | InputError]
     if options.corpus or place.suffix.lower() in ENDINGS:
         found = [of_corpus(place, options.corpus or "table")]
     else:
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             )
         found = [or_error(of_emobox, folder, place) for folder in corpora.values()]
     checked = [own for own in found if not isinstance(own, InputError)]
-    if not checked:
+    if isinstance(found[0], InputError) and not checked:
         raise found[0]
     for own in found:
         print(f"{own}\n" if isinstance(own, InputError) else f"{page(own)}\n")
@@ -132,8 +133,8 @@ def page(own: Mapping) -> str:
         f"{own['name']}: {own['utterances']:,} utterances, {own['speakers']} speakers, "
         f"{len(own['classes'])} classes ({sizes}); {audio}"
     )
-    lines = [("fold", "train", "valid", "test", "classes", "shared speakers", "of test", "in both")]
-    lines[0] += () if own["missing"] is None else ("missing",)
+    head_of = ("fold", "train", "valid", "test", "classes", "shared speakers", "of test", "in both")
+    lines: list[tuple[str, ...]] = [head_of if own["missing"] is None else (*head_of, "missing")]
     absent = []
     for number, fold in enumerate(own["folds"], start=1):
         shared, sizes = fold["shared_speakers"], fold["utterances"]

@@ -133,7 +133,7 @@ def _named(name: str, corpus: known.Known) -> Entry:
 
 def overview(corpora: Mapping[str, Entry]) -> str:
     """A line for each corpus."""
-    lines = [COLUMNS]
+    lines: list[tuple[str, ...]] = [COLUMNS]
     for name, own in corpora.items():
         counts = (own.speakers, own.utterances, len(own.emotions))
         told = (f"{count:,}" if count else "" for count in counts)

@@ -143,6 +143,7 @@ def measured(
     """The cells of a training set, whose runs these are, one per seed."""
     complete = summary.runs_in(folders)
     clean = summary.predictions_of(complete)
+    assert clean is not None  # there is one fold
     manifest = read_json(folders[0] / "manifest.json")
     number = {label: position for position, label in enumerate(clean.labels)}
     tested = {utt_id: manifest[utt_id] for utt_id in clean.ids}

@@ -51,7 +51,8 @@ def execute(runs: plan.Plan, own: list[Path], options: argparse.Namespace) -> in
     """Run the plan, and show the table of its own runs; 1 if some failed."""
     began = time.monotonic()
     logs = runs[own[0]].results / "logs"
-    print(f"{len(runs)} runs, {sum(job.done for job in runs.values())} done; their output: {logs}/")
+    done = sum(job.there for job in runs.values())
+    print(f"{len(runs)} runs, {done} done; their output: {logs}/")
     outcomes = campaign.run(runs, launchers.of_options(options, logs), logs)
     complete = summary.runs_in(own)
     if complete:

@@ -152,7 +152,7 @@ def reproduce(chosen: Mapping[str, dict], rest: list[str], options: argparse.Nam
     if mini:
         runs = {folder: shortened(job) for folder, job in runs.items()}
     logs = options.results / "logs"
-    done = sum(job.done for job in runs.values())
+    done = sum(job.there for job in runs.values())
     print(f"{len(own)} rows, {len(runs)} runs, {done} done; their output: {logs}/")
     outcomes = campaign.run(runs, launchers.of_options(options, logs), logs)
     if mini:
@@ -185,7 +185,8 @@ def shortened(job: plan.Job) -> plan.Job:
     """The run with one epoch: it shows that it runs, and no more."""
     if job.epochs is not None and job.epochs <= 1:
         return job
-    return replace(job, words=(*job.words, "--max_epochs", "1"))
+    words, asked = (*job.words, "--max_epochs", "1"), {**job.asked, "max_epochs": 1}
+    return replace(job, words=words, asked=asked)
 
 
 def report(own: Mapping[str, list[Path]], outcomes: list[campaign.Outcome]) -> str:

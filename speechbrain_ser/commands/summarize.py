@@ -102,14 +102,14 @@ def block(members: list[dict]) -> str:
     lines = []
     place = {key: i for i, key in reversed(list(enumerate(map(table_of, members))))}
     ordered = sorted(map(with_computed, members), key=lambda row: place[table_of(row)])
-    for (_, item, protocol), members in groupby(ordered, table_of):
-        members = list(members)
+    for (_, item, protocol), group in groupby(ordered, table_of):
+        own = list(group)
         title = item + (f", {protocol}" if protocol != "honest" else "")
-        shown = columns_of(members)
+        shown = columns_of(own)
         lines += [f"#### {title}", "", f"| {' | '.join(SHOWN[column] for column in shown)} |"]
         lines += [f"| {' | '.join('---' if c in TEXT else '---:' for c in shown)} |"]
-        lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in members]
-        paper, table, _ = rows.name_of(members[0]).split("/")
+        lines += [f"| {' | '.join(row[column] for column in shown)} |" for row in own]
+        paper, table, _ = rows.name_of(own[0]).split("/")
         lines += ["", f"`ser reproduce {paper} --table {table}`", ""]
     return "\n".join(lines)
 
@@ -227,17 +227,16 @@ def pair(names: list[str], runs: Path) -> dict | None:
             return None
     both = {}
     for key in ("fold", "seed"):
-        one, other = ({run[key] for run in own} for own in sides)
-        both[key] = one & other
+        both[key] = set.intersection(*({run[key] for run in own} for own in sides))
     if not both["fold"]:
         raise InputError(f"{' and '.join(names)} have no fold in common")
     for key, common in both.items():
         if common:  # rows of other seeds are compared over all of their own
             sides = [[run for run in own if run[key] in common] for own in sides]
-    predictions = [summary.predictions_of(own) for own in sides]
-    if None in predictions:
+    one, other = (summary.predictions_of(own) for own in sides)
+    if one is None or other is None:
         raise InputError("the folds of such a row have labels of their own: they cannot be pooled")
-    return summary.compare(*predictions) | {"folds": sorted(both["fold"])}
+    return summary.compare(one, other) | {"folds": sorted(both["fold"])}
 
 
 def compare(names: list[str], runs: Path) -> str:
@@ -247,6 +246,7 @@ def compare(names: list[str], runs: Path) -> str:
         if not summary.runs_of(runs / rows.experiment(row), row["corpus"]):
             raise InputError(f"{runs} has no complete run of {name}: ser cross-validate --row")
     paired = pair(names, runs)
+    assert paired is not None  # both have runs
     metric = next(name for name in ("UA", "CCC") if name in paired)
     shown = [dimensions.told(metric, score) for score in paired[metric]]
     digits = ".2" if metric == "UA" else ".3"
@@ -289,11 +289,11 @@ def run(options: argparse.Namespace) -> None:
         page = rows.RECIPES.parent / name
         pages[page] = with_table(name, page.read_text(encoding="utf-8"))
     for page, text in pages.items():
-        name = page.relative_to(rows.RECIPES.parent)
+        shown = page.relative_to(rows.RECIPES.parent)
         if text == page.read_text(encoding="utf-8"):
-            print(f"{name}: up to date")
+            print(f"{shown}: up to date")
         elif options.check:
             raise InputError(f"{page} is not what RESULTS.csv says: run this with no flag")
         else:
             write_atomically(page, text)
-            print(f"{name}: rewritten")
+            print(f"{shown}: rewritten")

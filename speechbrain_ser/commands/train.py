@@ -133,7 +133,7 @@ def show(own: list[Path]) -> None:
     folder = own[0].parents[1]
     counts, labels, title = plot_confusion.pooled(folder)
     figure = folder / "confusion.png"
-    plots.confusion_matrix(counts, labels, figure, title)
+    plots.confusion_matrix(counts.tolist(), labels, figure, title)
     best = own[0] / "best"
     print(f"\nfigure:   {figure}")
     print(f"models:   {folder}/fold*/*/best, each heard all speakers but its fold's")

@@ -1,9 +1,9 @@
 """What a model answered of the utterances of a part: scores, and the rows of predictions.csv."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
 from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.results import dimensions, metrics, shares
@@ -27,7 +27,7 @@ def wanted(targets: Mapping[str, kinds.Target], batch) -> dict[str, list]:
 
 
 def score(
-    targets: Mapping[str, kinds.Target], records: Mapping, logits: torch.Tensor, head: nn.Module
+    targets: Mapping[str, kinds.Target], records: Mapping, logits: torch.Tensor, head: Any
 ) -> dict:
     """The scores of the main target, and of all numbers.
 
@@ -50,11 +50,12 @@ def score(
 def pairs(table: Sequence[Mapping], field: str) -> tuple[list[float], list[float]]:
     """Targets and predictions of a number in `rows`, or in predictions.csv."""
     before = f"{field}_" if f"{field}_target" in table[0] else ""
-    return tuple([float(row[f"{before}{side}"]) for row in table] for side in SIDES)
+    wanted, answered = ([float(row[f"{before}{side}"]) for row in table] for side in SIDES)
+    return wanted, answered
 
 
 def rows(
-    targets: Mapping[str, kinds.Target], records: Mapping, logits: torch.Tensor, head: nn.Module
+    targets: Mapping[str, kinds.Target], records: Mapping, logits: torch.Tensor, head: Any
 ) -> list[dict]:
     """A row per utterance: id, target, prediction, a probability per label, then the numbers.
 

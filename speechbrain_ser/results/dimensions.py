@@ -8,13 +8,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechbrain_ser.results import metrics
 
 METRICS = ("CCC", "pearson", "MSE")
 
 
-def score(targets: Sequence[float], predictions: Sequence[float]) -> dict[str, float]:
+def score(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
     """Numbers of each utterance -> {"CCC", "pearson", "MSE"}; a correlation with a constant is 0.
 
     Raises InputError for what is not finite.
@@ -61,9 +62,9 @@ def told(name: str, value: float) -> str:
 
 
 def bootstrap_speakers(
-    targets: Sequence[float],
+    targets: ArrayLike,
     answers: np.ndarray,
-    speakers: Sequence[str],
+    speakers: ArrayLike,
     draws: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:

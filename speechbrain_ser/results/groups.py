@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechbrain_ser.results import metrics
 
@@ -11,18 +12,18 @@ LEAST = 2  # speakers of a gender that are drawn again
 
 
 def scores(
-    targets: Sequence[int], answers: Sequence[int], groups: Sequence[str], labels: Sequence[str]
+    targets: ArrayLike, answers: ArrayLike, groups: ArrayLike, labels: Sequence[str]
 ) -> dict[str, dict]:
     """Group, sorted -> its metrics.score and "utterances"; utterances of the group "" are in none.
 
     targets, answers [utterance] : class numbers
     """
-    targets, answers = np.asarray(targets), np.asarray(answers)
+    wanted, answered = np.asarray(targets), np.asarray(answers)
     names = np.asarray(groups)
     of_group = {}
-    for name in sorted(set(groups) - {""}):
+    for name in sorted({*names.tolist()} - {""}):
         own = names == name
-        of_group[name] = metrics.score(targets[own], answers[own], labels)
+        of_group[name] = metrics.score(wanted[own], answered[own], labels)
         of_group[name]["utterances"] = int(own.sum())
     return of_group
 
@@ -35,7 +36,7 @@ def spread(of_group: Mapping[str, Mapping], metric: str = "UA") -> dict | None:
     if len(of_group) < 2:
         return None
     values = {name: own[metric] for name, own in of_group.items()}
-    worst, best = min(values, key=values.get), max(values, key=values.get)
+    worst, best = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
     numbers = list(values.values())
     return {
         "worst": [worst, values[worst]],
@@ -46,8 +47,8 @@ def spread(of_group: Mapping[str, Mapping], metric: str = "UA") -> dict | None:
 
 
 def fairness(
-    targets: Sequence[int],
-    answers: Sequence[int],
+    targets: ArrayLike,
+    answers: ArrayLike,
     entries: Sequence[Mapping],
     labels: Sequence[str],
 ) -> dict[str, dict]:
@@ -60,7 +61,7 @@ def fairness(
     see `gap`, "speaker": {"worst", "best", "mean", "sd"}}; speakers are not named, for the results
     are published with a model.
     """
-    known = {}
+    known: dict[str, dict] = {}
     for field in COMPARED:
         own = scores(targets, answers, [entry.get(field, "") for entry in entries], labels)
         if len(own) > 1:
@@ -76,10 +77,10 @@ def fairness(
 
 
 def gap(
-    targets: Sequence[int],
-    answers: Sequence[int],
-    groups: Sequence[str],
-    speakers: Sequence[str],
+    targets: ArrayLike,
+    answers: ArrayLike,
+    groups: ArrayLike,
+    speakers: ArrayLike,
     level: float = 0.95,
 ) -> dict:
     """How much UA of one of two groups is above the other's, over the classes that both have.
@@ -89,20 +90,20 @@ def gap(
     themselves}; {} without a class in common. "interval" is None where a group has fewer than LEAST
     speakers or unknown ones. Of so few speakers as one fold tests it is too narrow.
     """
-    targets, answers, groups = np.asarray(targets), np.asarray(answers), np.asarray(groups)
-    speakers = np.asarray(speakers)
-    of = sorted(set(groups) - {""})
-    common = set(targets[groups == of[0]]) & set(targets[groups == of[1]])
+    wanted, answered = np.asarray(targets), np.asarray(answers)
+    names, voices = np.asarray(groups), np.asarray(speakers)
+    of = sorted({*names.tolist()} - {""})
+    common = set(wanted[names == of[0]]) & set(wanted[names == of[1]])
     if not common:
         return {}
     means, draws, counts = [], [], []
     for seed, name in enumerate(of):  # a seed each: the same draws would not be independent
-        own = (groups == name) & np.isin(targets, list(common))
-        drawn = (targets[own], answers[None, own], speakers[own])
-        recalls = [np.mean(answers[own & (targets == k)] == k) for k in common]
+        own = (names == name) & np.isin(wanted, list(common))
+        drawn = (wanted[own], answered[None, own], voices[own])
+        recalls = [np.mean(answered[own & (wanted == k)] == k) for k in common]
         means.append(100 * float(np.mean(recalls)))
-        counts.append(len(set(speakers[own]) - {""}))
-        if counts[-1] >= LEAST and "" not in speakers[own]:
+        counts.append(len(set(voices[own]) - {""}))
+        if counts[-1] >= LEAST and "" not in voices[own]:
             draws.append(metrics.bootstrap_speakers(*drawn, seed=seed)[0])
     interval = None
     if len(draws) == 2:

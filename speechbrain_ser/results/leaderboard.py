@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechbrain_ser.errors import InputError
@@ -58,10 +58,10 @@ def table(found: Sequence[dict]) -> str:
     return "\n".join([text, *notes])
 
 
-def lines(found: Sequence[dict]) -> list[list[str]]:
+def lines(found: Sequence[Mapping]) -> list[list[str]]:
     """The table's cells, its head first; the first column marks the best of a group with *."""
     others = [name for name in OTHERS if any(name in own for own in found)]
-    best = {}
+    best: dict[tuple, Mapping] = {}
     for own in found:
         if score(own) > score(best.get(group(own), {})):
             best[group(own)] = own
@@ -74,12 +74,12 @@ def lines(found: Sequence[dict]) -> list[list[str]]:
     return cells
 
 
-def score(own: dict) -> float:
+def score(own: Mapping) -> float:
     """What experiments of a group are compared by: UA, or of numbers CCC."""
     return own.get("UA", own.get("CCC", -math.inf))
 
 
-def group(own: dict) -> tuple:
+def group(own: Mapping) -> tuple:
     """What experiments must have in common to be compared."""
     return own["corpus"], own["protocol"], own["folds"], frozenset(own["labels"])
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from speechbrain_ser.errors import InputError
@@ -18,7 +19,7 @@ from speechbrain_ser.errors import InputError
 METRICS = ("WA", "UA", "F1")
 
 
-def score(targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> dict:
+def score(targets: ArrayLike, predictions: ArrayLike, labels: Sequence[str]) -> dict:
     """Class numbers of each utterance -> WA, UA, F1 and recalls in percent, and the confusion.
 
     Returns {"WA", "UA", "F1": float, "recall": {label: float, or None without a target},
@@ -27,7 +28,7 @@ def score(targets: Sequence[int], predictions: Sequence[int], labels: Sequence[s
     return score_confusion(_confusion(targets, predictions, labels), labels)
 
 
-def score_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> dict:
+def score_confusion(confusion: ArrayLike, labels: Sequence[str]) -> dict:
     """confusion [target, prediction] -> the same dict as `score`."""
     counts = np.asarray(confusion, dtype=np.int64)  # [class, class]
     if counts.shape != (len(labels), len(labels)):
@@ -101,7 +102,7 @@ def most_answered(scores: Mapping) -> dict:
     }
 
 
-def concordance(targets: Sequence[float], predictions: Sequence[float]) -> float:
+def concordance(targets: ArrayLike, predictions: ArrayLike) -> float:
     """The concordance correlation coefficient of numbers, from -1 to 1 (Lin 1989).
 
     2 cov / (var + var' + (mean - mean')^2), with the variances of the utterances themselves (over
@@ -124,8 +125,8 @@ def concordance(targets: Sequence[float], predictions: Sequence[float]) -> float
 
 
 def bootstrap_interval(
-    targets: Sequence[int],
-    predictions: Sequence[int],
+    targets: ArrayLike,
+    predictions: ArrayLike,
     labels: Sequence[str],
     metric: str = "UA",
     level: float = 0.95,
@@ -160,9 +161,9 @@ def bootstrap_interval(
 
 
 def bootstrap_speakers(
-    targets: Sequence[int],
-    answers: np.ndarray,
-    speakers: Sequence[str],
+    targets: ArrayLike,
+    answers: ArrayLike,
+    speakers: ArrayLike,
     draws: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
@@ -171,14 +172,14 @@ def bootstrap_speakers(
     answers [system, utterance]. The systems share the draws, so that their differences are paired;
     a draw without an utterance of some class averages the others.
     """
-    targets, answers = np.asarray(targets), np.asarray(answers)
+    wanted, answered = np.asarray(targets), np.asarray(answers)
     names, of = np.unique(np.asarray(speakers), return_inverse=True)
-    classes = targets.max() + 1
-    correct = np.zeros((len(answers), len(names), classes))  # [system, speaker, class]
+    classes = wanted.max() + 1
+    correct = np.zeros((len(answered), len(names), classes))  # [system, speaker, class]
     support = np.zeros((len(names), classes))
-    np.add.at(support, (of, targets), 1)
-    for system, own in enumerate(answers):
-        np.add.at(correct[system], (of, targets), own == targets)
+    np.add.at(support, (of, wanted), 1)
+    for system, own in enumerate(answered):
+        np.add.at(correct[system], (of, wanted), own == wanted)
     drawn = np.random.default_rng(seed).multinomial(
         len(names), np.full(len(names), 1 / len(names)), size=draws
     )  # [draw, speaker]: how often each was drawn
@@ -187,22 +188,21 @@ def bootstrap_speakers(
     return np.nanmean(recall, axis=2)
 
 
-def mcnemar(targets: Sequence[int], one: Sequence[int], other: Sequence[int]) -> float:
+def mcnemar(targets: ArrayLike, one: ArrayLike, other: ArrayLike) -> float:
     """The two-sided exact p of McNemar's test: that two classifiers err equally often.
 
     It looks at the utterances that only one of them gets right.
     """
-    targets, one, other = (np.asarray(values) for values in (targets, one, other))
-    only_one = int(((one == targets) & (other != targets)).sum())
-    only_other = int(((one != targets) & (other == targets)).sum())
+    wanted = np.asarray(targets)
+    right, other_right = np.asarray(one) == wanted, np.asarray(other) == wanted
+    only_one = int((right & ~other_right).sum())
+    only_other = int((~right & other_right).sum())
     if only_one + only_other == 0:
         return 1.0
     return float(binomtest(only_one, only_one + only_other).pvalue)
 
 
-def _confusion(
-    targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]
-) -> np.ndarray:
+def _confusion(targets: ArrayLike, predictions: ArrayLike, labels: Sequence[str]) -> np.ndarray:
     """[target, prediction] counts of utterances."""
     rows, columns = np.asarray(targets), np.asarray(predictions)  # [utterance]
     if rows.shape != columns.shape or rows.ndim != 1:

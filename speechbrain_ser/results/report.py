@@ -1,6 +1,7 @@
 """What a run leaves: results.json, predictions.csv and figures, and how they are shown."""
 
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -45,6 +46,17 @@ def complete(folder: Path) -> None:
     write_atomically(folder / COMPLETE, "")
 
 
+def withdraw(folder: Path) -> None:
+    """Take back what a run came to: its scores, answers and model. Its checkpoints stay."""
+    for name in (COMPLETE, "results.json", "predictions.csv"):
+        (folder / name).unlink(missing_ok=True)
+    gone = folder / ".best.withdrawn"  # in one step
+    shutil.rmtree(gone, ignore_errors=True)
+    if (folder / "best").is_dir():
+        (folder / "best").replace(gone)
+        shutil.rmtree(gone)
+
+
 def write(
     folder: Path, brain: sb.Brain, source: Mapping, parts: Mapping[str, Mapping[str, dict]]
 ) -> dict:
@@ -87,9 +99,9 @@ def write(
     rows = sorted(brain.predictions(), key=lambda row: row["id"])
     if "confusion" in results and next(iter(hparams.targets)) == "emotion":
         number = {label: position for position, label in enumerate(results["labels"])}
-        numbers = ([number[row[side]] for row in rows] for side in ("target", "prediction"))
+        targets, said = ([number[row[side]] for row in rows] for side in ("target", "prediction"))
         entries = [parts["test"][row["id"]] for row in rows]
-        if found := groups.fairness(*numbers, entries, results["labels"]):
+        if found := groups.fairness(targets, said, entries, results["labels"]):
             results["groups"] = found
     for row in rows:
         if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechbrain_ser.results import groups, metrics
 from speechbrain_ser.results.summary import Predictions, interval
@@ -51,7 +52,7 @@ def _scores(part: Predictions) -> dict:
     return means | {"confusion": confusion.tolist()}
 
 
-def _by_group(part: Predictions, values: Sequence[str]) -> dict[str, float]:
+def _by_group(part: Predictions, values: ArrayLike) -> dict[str, float]:
     """Group -> its UA, the mean over seeds."""
     of_seeds = [
         groups.scores(part.targets, answers, values, part.labels) for answers in part.answers

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.metrics import classification_report, confusion_matrix
@@ -33,7 +34,7 @@ def standing(probs: torch.Tensor, targets: Sequence[int], labels: Sequence[str])
     """Scores with 95 % bootstrap intervals, of probs [utterance, class]."""
     predictions = probs.argmax(dim=1).tolist()
     scores = metrics.score(targets, predictions, labels)
-    scored = {}
+    scored: dict[str, Any] = {}
     for name in ("WA", "UA"):
         low, high = metrics.bootstrap_interval(targets, predictions, labels, name)
         scored |= {name: scores[name], f"{name}_low": low, f"{name}_high": high}
@@ -53,8 +54,8 @@ def table(
 
     weights : member -> its score on validation; the best one is what every row is tested against
     """
-    best = max(weights, key=weights.get)
-    rows = [
+    best = max(weights, key=weights.__getitem__)
+    rows: list[dict[str, Any]] = [
         {"members": name, "size": 1, "ties": 0} | standing(probs[name], targets, labels)
         for name in probs
     ]
@@ -62,7 +63,7 @@ def table(
     for members in tried:
         together = answer(probs, members, vote, ties, weights)
         tied = count_ties(torch.stack([probs[name] for name in members])) if vote == "hard" else 0
-        row = {"members": " + ".join(members), "size": len(members), "ties": tied}
+        row: dict[str, Any] = {"members": " + ".join(members), "size": len(members), "ties": tied}
         rows.append(row | standing(together, targets, labels))
     for row in rows:
         p = metrics.mcnemar(targets, row["predictions"], reference)

@@ -21,15 +21,13 @@ from speechbrain_ser.data.datasets import make_dataset, replace_speech
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import answers, metrics
-from speechbrain_ser.training import cache, loggers
+from speechbrain_ser.training import cache, checkpoints, loggers, reading
 from speechbrain_ser.training.checkpoints import importance, naming
 from speechbrain_ser.training.loop import Loop
 from speechbrain_ser.training.schedules import Progress
 
 logger = logging.getLogger(__name__)
-MINUTE = 60.0  # seconds
 LOGGED = ("WA", "UA", "WER", "CCC", "KL")  # beginnings of the scores that an epoch tells
-LOW = ("loss", "WER", "KL", "MSE")  # and of what is best where it is low
 
 
 class SerBrain(Loop):
@@ -39,7 +37,7 @@ class SerBrain(Loop):
     recipe's yaml. `learns` names the kinds of targets that a loss knows, see data.targets.
     """
 
-    learns = ("classes",)
+    learns: tuple[str, ...] = ("classes",)
     most_answered: dict | None = None  # of the tested epoch's validation, see metrics
     of_validation: Callable | None = None  # tells what is kept of an epoch's, see trust
     validated: Mapping = {}  # what it told of the tested epoch's
@@ -148,7 +146,7 @@ class SerBrain(Loop):
         """
         reader, targets = self.hparams.reader, self.hparams.targets
         for module in self.modules.modules():
-            check_reader(reader, module, parts)
+            reading.check(reader, module, parts)
         reader.raw_in_training = self.hparams.augment is not None
         datasets = {
             part: make_dataset(entries, reader, targets, training=part == "train")
@@ -190,22 +188,10 @@ class SerBrain(Loop):
 
     def on_fit_start(self):
         super().on_fit_start()
-        epochs = self.hparams.epochs
-        self.told = time.monotonic()
-        if epochs.current and parallel.is_first():
-            logger.info("This run goes on after epoch %s of %s", epochs.current, epochs.limit)
         if self.hparams.logger is not None:
             self.hparams.logger.begin(
                 Path(self.hparams.output_folder), self.settings, self.hparams.epochs.history
             )
-
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """Where no bar shows how far an epoch has come, a line each minute does."""
-        super().on_fit_batch_end(batch, outputs, loss, should_step)
-        if self.noprogressbar and parallel.is_first() and time.monotonic() - self.told >= MINUTE:
-            self.told = time.monotonic()
-            position = (self.hparams.epochs.current, self.step, len(self.train_sampler))
-            logger.info("epoch %s, batch %s of %s", *position)
 
     def on_fit_batch_start(self, batch, should_step):
         """Set the learning rate; augment the second half of a batch of two views."""
@@ -283,17 +269,8 @@ class SerBrain(Loop):
 
         "last" prefers the latest epoch. Raises InputError for what is not measured.
         """
-        select_by = self.hparams.select_by
         known = self.scores | {"loss": self.stage_loss, "last": self.hparams.epochs.current}
-        if not isinstance(known.get(select_by), int | float):
-            names = ", ".join(
-                name for name, value in known.items() if isinstance(value, int | float)
-            )
-            raise InputError(
-                f"select_by is {select_by!r}, which is not measured: use one of {names}"
-            )
-        score = -known[select_by] if select_by.startswith(LOW) else known[select_by]
-        return -math.inf if math.isnan(score) else score
+        return checkpoints.score(self.hparams.select_by, known)
 
     def predictions(self) -> list[dict]:
         """A row per evaluated utterance: id, target, prediction and a probability per label."""
@@ -316,34 +293,3 @@ class SerBrain(Loop):
         self.validated = best.meta.get("validated") or {}
         if "temperature" in self.validated:
             self.modules.model.head.temperature = self.validated["temperature"]
-
-
-def check_reader(reader, network: torch.nn.Module, parts: Mapping[str, Mapping]) -> None:
-    """Raise InputError if a network cannot use what the reader reads; say if it is used to other.
-
-    network : also a part of one; what it says of itself counts, see Encoder
-    """
-    needed = getattr(network, "sample_rate", reader.sample_rate)
-    if needed != reader.sample_rate:
-        raise InputError(
-            f"the reader's sample_rate is {reader.sample_rate}, but {type(network).__name__} needs "
-            f"{needed}: make the two equal"
-        )
-    most = (getattr(network, "most_samples", None) or math.inf) / reader.sample_rate  # seconds
-    fits = most == math.inf or reader.max_seconds is not None and reader.max_seconds <= most
-    entries = {} if fits else {k: v for part in parts.values() for k, v in part.items()}
-    if longer := [utt_id for utt_id, entry in entries.items() if entry["duration"] > most]:
-        raise InputError(
-            f"{len(longer)} recordings ({longer[0]} ...) are longer than the {most:g} s that "
-            f"{type(network).__name__} reads: cut them, --reader '{{max_seconds: {most:g}}}'"
-        )
-    used_to = getattr(network, "normalised", None)
-    if used_to is not None and used_to != reader.normalise:
-        logger.warning(
-            "%s was pretrained on speech that was%s normalised, and the reader's is%s: --reader "
-            "'{normalise: %s}' makes them alike.",
-            network.source,
-            "" if used_to else " not",
-            " not" if used_to else "",
-            used_to,
-        )

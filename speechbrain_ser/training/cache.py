@@ -6,6 +6,7 @@ then holds, instead of speech, what the encoder's frozen part made of it; the te
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,13 +16,13 @@ from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.encoders import Encoder
+from speechbrain_ser.models import saved
 
 
 class FrozenPart(nn.Module):
     """The frozen part of an encoder, as a store's frontend: [batch, frame, dim]."""
 
-    def __init__(self, encoder: Encoder):
+    def __init__(self, encoder: Any):
         super().__init__()
         # their weights name the store; those that are trained, in a list, do not
         self.parts = nn.ModuleList(encoder.frozen_parts if encoder.depth else encoder.cnn)
@@ -57,14 +58,14 @@ class FrozenEmbedding(nn.Module):
     model : a FusionNetwork. Raises InputError if its speaker network is not all frozen
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         if model.regime != "frozen" or model.frozen_dropout:
             raise InputError(
                 "the speaker network is trained, or its dropout is alive, so that its embedding "
                 "changes: set cache to null, or regime to frozen and frozen_dropout to False"
             )
-        self.network = model.speaker
+        self.network: Any = model.speaker
         self.shape = (self.network.dim,)
         self.training = False
 
@@ -76,8 +77,8 @@ class FrozenEmbedding(nn.Module):
         """What, beside the weights, decides the features."""
         pooling = getattr(self.network, "pooling", None)
         heads = getattr(getattr(pooling, "attention", None), "num_heads", None)
-        encoder = self.network.encoder
-        config = encoder.describe() if isinstance(encoder, Encoder) else str(encoder)
+        known = saved.encoders_in(self.network)
+        config = known[0].describe() if known else str(self.network.encoder)
         return {"heads": heads, "encoder": config, "network": type(self.network).__name__}
 
     def forward(
@@ -125,10 +126,10 @@ def refuse_chance(reader: SpeechReader, augment, train: Mapping[str, dict]) -> N
         )
 
 
-def encoder_of(model: nn.Module) -> Encoder:
+def encoder_of(model: nn.Module) -> Any:
     """The encoder that reads a network's speech; InputError if nothing of it is frozen."""
     encoder = getattr(model, "encoder", None)
-    if not isinstance(encoder, Encoder) or encoder.depth < 0:
+    if encoder not in saved.encoders_in(model) or encoder.depth < 0:
         raise InputError(
             f"nothing of this {type(model).__name__} can be computed once: cache needs an encoder "
             "with a frozen CNN and padding exact; set cache to null"

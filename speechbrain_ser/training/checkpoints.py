@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from speechbrain.utils.checkpoints import (
@@ -18,10 +19,24 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain_ser import parallel
 from speechbrain_ser.errors import InputError
 
+LOW = ("loss", "WER", "KL", "MSE")  # beginnings of the scores that are best where they are low
+
 
 def importance(checkpoint) -> tuple[float, int]:
     """Checkpoints rank by score, and of equal ones the later first (Park 2023, authors' code)."""
     return checkpoint.meta["score"], checkpoint.meta["epoch"]
+
+
+def score(select_by: str, known: Mapping) -> float:
+    """By which a checkpoint ranks: what is measured under that name, negative where low is best.
+
+    Raises InputError for what is not measured.
+    """
+    if not isinstance(known.get(select_by), int | float):
+        names = ", ".join(name for name, value in known.items() if isinstance(value, int | float))
+        raise InputError(f"select_by is {select_by!r}, which is not measured: use one of {names}")
+    value = -known[select_by] if select_by.startswith(LOW) else known[select_by]
+    return -math.inf if math.isnan(value) else value
 
 
 @register_checkpoint_hooks
@@ -51,7 +66,7 @@ class EarlyStop(EpochCounter):
             self.best = min(self.best, loss)
 
     def __next__(self) -> int:
-        if self.patience and self.rises >= self.patience:
+        if self.has_stopped:
             raise StopIteration
         return super().__next__()
 
@@ -70,9 +85,26 @@ class EarlyStop(EpochCounter):
         self.scores = state["scores"]
 
     @property
+    def has_stopped(self) -> bool:
+        """Whether no more epochs follow, whatever the limit."""
+        return bool(self.patience) and self.rises >= self.patience
+
+    @property
     def best_epoch(self) -> int:
         """The epoch of the highest score, of equal ones the later; 0 without any."""
         return max(range(1, len(self.scores) + 1), key=lambda e: (self.scores[e - 1], e), default=0)
+
+
+def history(folder: Path) -> list[dict]:
+    """The rows of the epochs of a run whose checkpoints lie in the folder: [] without any.
+
+    Raises InputError for one that is damaged.
+    """
+    rows: list[dict] = []
+    for path in folder.glob("CKPT*/epochs.ckpt"):
+        with naming(path.parent):
+            rows = max(rows, json.loads(path.read_text())["history"], key=len)
+    return rows
 
 
 class AtomicCheckpointer(Checkpointer):

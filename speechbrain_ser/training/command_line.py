@@ -6,12 +6,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import speechbrain as sb
-import torch
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from speechbrain.utils.distributed import infer_device
 
@@ -121,16 +120,13 @@ def _texts(name: str, labels: Sequence) -> list[str]:
 
 
 def refuse_precision(settings: Mapping, run_opts: Mapping) -> None:
-    """Raise InputError for a device that is not there, and for float16 without a GPU."""
+    """Raise InputError for a device that is not there, and for a precision that it has not."""
     device = run_opts["device"] or infer_device()
     parallel.refuse_device(device)
     asked = {key: settings[key] for key in ("precision", "eval_precision")}
     asked |= {"auto_mix_prec": "fp16"} if run_opts["auto_mix_prec"] else {}
     for key, value in asked.items():
-        if value == "fp16" and torch.device(device).type == "cpu":
-            raise InputError(
-                f"{key} fp16 needs a GPU, and this run is on the cpu: use bf16 or fp32"
-            )
+        parallel.refuse_precision(key, value, device)
 
 
 def refuse_strays(arguments: Sequence[str]) -> None:
@@ -213,7 +209,7 @@ def deal(tree: CommentedMap, path: Path, n_folds: int) -> None:
         raise InputError(f"n_folds is {n_folds}: use a number from 2")
 
     def put(node: Any) -> bool:
-        if not isinstance(node, Mapping):
+        if not isinstance(node, MutableMapping):
             return False
         if "n_folds" in node:
             node["n_folds"] = n_folds
@@ -241,7 +237,7 @@ def mini_preset(path: Path, experiment: str) -> CommentedMap:
 
 def help_text(script: Path) -> str:
     """The script's docstring, and the settings of its yaml files with their comments."""
-    lines = [sys.modules["__main__"].__doc__.strip()]
+    lines = [(sys.modules["__main__"].__doc__ or "").strip()]
     for path in [*yamls_of(script), script.parents[1] / "common" / "run.yaml"]:
         lines += ["", f"settings of {path.parent.name}/{path.name}:"]
         text = path.read_text().splitlines()

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import math
+import time
 
 import speechbrain as sb
 import torch
@@ -11,12 +12,13 @@ from speechbrain_ser import parallel
 from speechbrain_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
+MINUTE = 60.0  # seconds
 
 
 class Loop(sb.Brain):
     """A sb.Brain that drops no update, averages losses over utterances and shares batches.
 
-    `train_sampler` gives an epoch's batches.
+    It says how far it is. `train_sampler` gives an epoch's batches.
     """
 
     evaluated = 0  # utterances of this stage; in training 0
@@ -31,10 +33,26 @@ class Loop(sb.Brain):
             parallel.same_buffers(self.modules)
         self.evaluated = 0
 
+    def on_fit_start(self):
+        super().on_fit_start()
+        epochs = self.hparams.epochs
+        self.told = time.monotonic()
+        if epochs.current and parallel.is_first():
+            so_far = (epochs.current, epochs.limit)
+            if epochs.has_stopped:
+                logger.info("Early stopping ended this run after epoch %s of %s", *so_far)
+            else:
+                logger.info("This run goes on after epoch %s of %s", *so_far)
+
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Where no bar shows how far an epoch has come, a line each minute does."""
         last = self.step == len(self.train_sampler)
         if last and not should_step:  # SpeechBrain would drop an epoch's incomplete accumulation
             self.optimizers_step()
+        if self.noprogressbar and parallel.is_first() and time.monotonic() - self.told >= MINUTE:
+            self.told = time.monotonic()
+            position = (self.hparams.epochs.current, self.step, len(self.train_sampler))
+            logger.info("epoch %s, batch %s of %s", *position)
 
     def _wrap_distributed(self):
         """No wrapper: recipes call other methods of a model than its forward, too.

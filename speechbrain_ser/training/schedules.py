@@ -4,9 +4,10 @@ A yaml names one as `schedule: !name:speechbrain_ser.training.schedules.exponent
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 
 
@@ -66,3 +67,17 @@ def plateau(progress: Progress, patience: int, factor: float) -> float:
 def watches_validation(schedule) -> bool:
     """Whether a schedule, or a functools.partial of it, reads the validation losses."""
     return getattr(schedule, "func", schedule) is plateau
+
+
+def agree(schedule: Callable, totals: Collection[int], losses: Sequence[float]) -> bool:
+    """Whether some epochs' rates are the same for each of these numbers of epochs in all.
+
+    losses : of the epochs, on validation; each is taken for 100 updates
+    """
+
+    def rates(epochs: int) -> list[float]:
+        places = (Progress(e + 1, epochs, 100 * e, losses[:e]) for e in range(len(losses)))
+        return [hp.call("schedule", schedule, place) for place in places]
+
+    first, *others = map(rates, totals)
+    return all(other == first for other in others)

@@ -168,10 +168,10 @@ def _wanted(key: str, default: Any) -> str:
     for table, kind in ((WHOLE, "whole number"), (REAL, "number")):
         if key in table:
             low, high = table[key]
-            low = "above 0" if low == TINY else f"from {low:g}"
-            return f"use a {kind} {low}" + (f" to {high:g}" if high < 1e6 else "")
+            least = "above 0" if low == TINY else f"from {low:g}"
+            return f"use a {kind} {least}" + (f" to {high:g}" if high < 1e6 else "")
     kinds = {bool: "True or False", int: "a number", float: "a number", list: "a list"}
-    for kind, words in kinds.items():
-        if isinstance(default, kind):
+    for type_, words in kinds.items():
+        if isinstance(default, type_):
             return f"use {words}, such as {default!r}"
     return f"use a text, such as {default!r}" if default else "it cannot be that"

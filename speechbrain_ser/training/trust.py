@@ -53,9 +53,10 @@ def learned(brain: SerBrain) -> dict:
     if not np.isfinite(logits).all():
         return {}
     targets, wanted = _targets(brain)
-    found = {"temperature": calibration.temperature(logits, wanted)}
+    temperature = calibration.temperature(logits, wanted)
+    found: dict[str, float | None] = {"temperature": temperature}
     if (error := brain.hparams.unsure_error) is not None:
-        probs = calibration.cooled(logits, found["temperature"])
+        probs = calibration.cooled(logits, temperature)
         found["unsure_below"] = calibration.threshold(probs, targets, error)
     return found
 
