@@ -78,6 +78,7 @@ def test_equation_2_and_evaluation_by_cross_entropy_alone():
     logits = torch.randn(6, 4, generator=draw)
     contrastive = SupervisedContrastive()
     made = supcon_brain(contrastive_weight=0.3)
+    made.device = "cpu"
     made.modules = nn.ModuleDict({"contrastive": contrastive})
     made.records = {"id": [], "target": [], "logits": []}
     batch = SimpleNamespace(id=list("abcdef"), emotion_id=targets)

@@ -349,7 +349,7 @@ def test_a_recording_beyond_the_model_s_positions_is_refused_by_its_header(best,
     soundfile.write(tmp_path / "long.wav", np.full(16_000 * 21, 0.1), 16_000)
     recognizer = EmotionRecognizer.from_hparams(best)
     recognizer.hparams.reader = SpeechReader()
-    with mock.patch.object(audio, "decode", side_effect=AssertionError("it was decoded")):
+    with mock.patch.object(audio, "blocks", side_effect=AssertionError("it was decoded")):
         for answer in (recognizer.classify_file, recognizer.embed):
             with pytest.raises(
                 InputError, match="long.wav lasts 21.0 s, and this model reads 20 s"
