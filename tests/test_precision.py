@@ -14,6 +14,8 @@ from speechbrain_ser import EmotionRecognizer
 from speechbrain_ser import hparams as hp
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
+from speechbrain_ser.models.encoders import Encoder
+from speechbrain_ser.models.encoders.waveform import WaveformEncoder
 
 LABELS = ["angry", "happy", "sad"]
 SETTINGS = """
@@ -53,6 +55,18 @@ def answers(models, name: str, path="a.wav", **settings) -> torch.Tensor:
 
 def bf16() -> dict:
     return {"device": "cpu", "precision": "bf16"}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_weights_are_rounded_once_and_no_answer_changes(models, name, monkeypatch):
+    once = EmotionRecognizer.from_hparams(models / name, run_opts=bf16())
+    kinds = {part.weight.dtype for part in once.mods.model.encoder.blocks.modules()
+             if isinstance(part, torch.nn.Linear)}  # fmt: skip
+    assert kinds == {torch.float32 if name == "thin" else torch.bfloat16}
+    rounded = answers(models, name, run_opts=bf16())
+    monkeypatch.setattr(Encoder, "round_weights", lambda *_: None)
+    monkeypatch.setattr(WaveformEncoder, "round_weights", lambda *_: None)
+    assert torch.equal(answers(models, name, run_opts=bf16()), rounded)
 
 
 @pytest.mark.parametrize("name", SHAPES)

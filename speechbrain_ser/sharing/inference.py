@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.autocast import AMPConfig
 from speechbrain.utils.distributed import infer_device
 from torch.nn.utils.rnn import pad_sequence
 
@@ -96,6 +97,9 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         if chosen is not None:
             parts["labels"], own = [parts["labels"][number] for number in chosen], None
         recognizer = cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
+        if precision != "fp32":
+            for encoder in saved.encoders_in(parts["model"]):
+                encoder.round_weights(AMPConfig.from_name(precision).dtype)
         recognizer.unsure_below = (own or 0.0) if unsure_below is None else unsure_below
         recognizer.chosen, recognizer.ranges = chosen, ranges_of(parts["model"])
         if isinstance(parts["model"], Ensemble):
@@ -110,7 +114,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         """
         if not isinstance(self.mods.model, Probe):
             raise InputError("this model does not normalise by speaker: no enrolment is used")
-        with given.Spool() as spool:
+        with given.Spool() as spool, self.inference_ctx:
             paths = [spool.path(recording) for recording in given.listed(recordings)]
             self.mods.model.enrol([self.hparams.reader(path).to(self.device) for path in paths])
 

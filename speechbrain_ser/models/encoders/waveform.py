@@ -145,6 +145,10 @@ class WaveformEncoder(Encoder):
             stack.enter_context(torch.autocast("cpu", enabled=False))
         return stack
 
+    def round_weights(self, dtype: torch.dtype) -> None:
+        if not self.is_thin:
+            super().round_weights(dtype)
+
     @property
     def is_thin(self) -> bool:
         """Whether a group of the positional convolution has fewer than 16 channels.
