@@ -36,12 +36,15 @@ def test_the_package_s_names_are_there_when_used():
         _ = speechbrain_ser.Emotoin
 
 
-@pytest.mark.parametrize(("own", "told"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_says_otherwise(own, told):
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_waiting_threads_soon_sleep_unless_the_user_says_otherwise(own, told):
     code = "import os, sys, speechbrain_ser as _; "
-    code += "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
-    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    env |= {} if own is None else {"OMP_WAIT_POLICY": own}
+    code += "print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    theirs = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    env = {name: value for name, value in os.environ.items() if name not in theirs} | own
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
