@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from speechbrain_ser.sharing.inference import Emotion, EmotionRecognizer
 
 # A thread that waits for the others soon sleeps: by default it would keep a core busy that other
-# processes need. To sleep at once (OMP_WAIT_POLICY=PASSIVE) costs half of a small step's time on an
-# idle machine. GNU's OpenMP reads this when torch is imported, which is after this package.
+# processes need. To sleep at once (OMP_WAIT_POLICY=PASSIVE) doubles a small step's time on an idle
+# machine. GNU's OpenMP reads this when torch is imported, which is after this package.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 

@@ -38,6 +38,16 @@ def network(config: dict, pooling=MeanPooling) -> Classifier:
     return Classifier(Encoder(config), pooling(16), LinearHead(16, LABELS)).eval()
 
 
+def compare_in_graph(model, folder, time: int, shares: list[float]) -> None:
+    """A padded batch's probabilities are those of the network, whatever lies behind each row."""
+    graphs.export(model, DESCRIPTION, folder / "model.onnx")
+    graph = OnnxNetwork(folder / "model.onnx")
+    speech, lens = torch.randn(len(shares), time), torch.tensor(shares)
+    with torch.no_grad():
+        wanted = model.head.probs(model(speech, lens))
+    torch.testing.assert_close(graph.probs(graph(speech, lens)), wanted, atol=1e-5, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def exported(runs, tmp_path_factory):
     """A run with nearest neighbours, a GroupNorm encoder below them, as ONNX; and what was said."""
@@ -153,12 +163,7 @@ def test_layers_of_copies_are_in_the_graph(config, tmp_path):
     branch = Branch(frontend, 8)
     torch.nn.init.normal_(branch.mean)
     model = Probe([branch], None, LinearHead(8, LABELS), "global").eval()
-    graphs.export(model, DESCRIPTION, tmp_path / "model.onnx")
-    network = OnnxNetwork(tmp_path / "model.onnx")
-    speech, lens = torch.randn(3, 24_003), torch.tensor([1.0, 0.31, 0.1])
-    with torch.no_grad():
-        wanted = model.head.probs(model(speech, lens))
-    torch.testing.assert_close(network.probs(network(speech, lens)), wanted, atol=1e-5, rtol=0)
+    compare_in_graph(model, tmp_path, 24_003, [1.0, 0.31, 0.1])
 
 
 @pytest.mark.parametrize(
@@ -362,13 +367,7 @@ def test_a_spectrogram_is_in_the_graph(config, tmp_path):
     torch.manual_seed(0)
     encoder = Encoder(config, frozen="all")
     model = Classifier(encoder, MeanPooling(16), LinearHead(16, LABELS)).eval()
-    graphs.export(model, DESCRIPTION, tmp_path / "model.onnx")
-    network = OnnxNetwork(tmp_path / "model.onnx")
-    speech, lens = torch.randn(3, 16_000), torch.tensor([1.0, 0.5, 0.1])
-    with torch.no_grad():
-        wanted = model.head.probs(model(speech, lens))
-    probs = network.probs(network(speech, lens))
-    torch.testing.assert_close(probs, wanted, atol=1e-5, rtol=0)
+    compare_in_graph(model, tmp_path, 16_000, [1.0, 0.5, 0.1])
 
 
 def test_an_exported_folder_answers_without_hugging_face(exported, tmp_path):
