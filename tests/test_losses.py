@@ -245,3 +245,20 @@ def test_concordance_of_a_batch_without_spread(size, own, other):
 def test_concordance_does_not_broadcast():
     with pytest.raises(InputError, match=r"predictions of shape \[4, 1\] .* \[4\] do not pair"):
         Concordance()(torch.zeros(4, 1), torch.zeros(4))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_arcface_of_shares_weighs_the_classes_losses(training):
+    torch.manual_seed(0)
+    cosines = torch.rand(5, 3).mul(2).sub(1).requires_grad_()
+    loss, shares = ArcFace(margin=0.3, scale=30).train(training), torch.rand(5, 3).softmax(dim=1)
+    expected = 0.0
+    for row, own in zip(cosines, shares, strict=True):
+        for number, share in enumerate(own):
+            expected += share * loss(row[None], torch.tensor([number])) / 5
+    torch.testing.assert_close(loss(cosines, shares), expected)
+    targets = torch.tensor([0, 2, 1, 1, 0])
+    hard = torch.nn.functional.one_hot(targets).float()
+    grads = [torch.autograd.grad(loss(cosines, own), cosines)[0] for own in (targets, hard)]
+    torch.testing.assert_close(*grads)
+    torch.testing.assert_close(loss(cosines, targets), loss(cosines, hard))

@@ -15,11 +15,15 @@ speech.
 
 from speechbrain_ser.training.brain import SerBrain
 from speechbrain_ser.training.experiment import run
-from speechbrain_ser.training.numbers import LearnsNumbers
 
 
-class DimensionsBrain(LearnsNumbers, SerBrain):
-    """The mean of the numbers' losses, and of the classes' cross-entropy if there are any."""
+class DimensionsBrain(SerBrain):
+    """Of classes or shares, if there are any; SerBrain knows the loss of numbers."""
+
+    knows_shares = True
+
+    def loss(self, outputs, batch):
+        return self.modules.criterion(outputs.logits, self.wanted(batch))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from speechbrain_ser.training.experiment import run
 class EmotionBrain(SerBrain):
     """One loss, on emotions."""
 
+    knows_shares = True
+
     def loss(self, outputs, batch):
-        return self.modules.criterion(outputs.logits, batch.emotion_id)
+        return self.modules.criterion(outputs.logits, self.wanted(batch))
 
 
 if __name__ == "__main__":

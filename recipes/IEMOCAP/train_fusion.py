@@ -22,6 +22,8 @@ from tqdm import tqdm
 class FusionBrain(SerBrain):
     """Emotion loss, and beta times the loss of the training speakers unless that net is frozen."""
 
+    knows_shares = True
+
     def compute_forward(self, batch, stage):
         model = self.modules.model
         frames, counts, speaker = self.encoded(batch)
@@ -29,7 +31,7 @@ class FusionBrain(SerBrain):
         return SimpleNamespace(logits=model.head(fused), embedding=fused, speaker=speaker)
 
     def loss(self, outputs, batch):
-        loss = self.hparams.alpha * self.modules.criterion(outputs.logits, batch.emotion_id)
+        loss = self.hparams.alpha * self.modules.criterion(outputs.logits, self.wanted(batch))
         known = batch.speaker_id >= 0  # a test speaker is none of the training speakers
         if self.modules.model.regime != "frozen" and known.any():
             speaker_logits = self.modules.model.speaker_head(outputs.speaker[known])

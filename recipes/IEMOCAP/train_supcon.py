@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 class SupconBrain(SerBrain):
     """Cross-entropy, to which SerBrain adds the contrastive loss in training (equation 2)."""
 
-    learns = ("classes", "shares")  # of shares, the contrastive loss compares the largest
+    knows_shares = True  # of which the contrastive loss compares the largest
 
     def loss(self, outputs, batch):
         return cross_entropy(outputs.logits, self.wanted(batch))

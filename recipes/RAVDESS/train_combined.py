@@ -35,10 +35,15 @@ class CombinedBrain(ProbeBrain):
         return SimpleNamespace(logits=logits, embedding=embedding, partner=partner, share=share)
 
     def loss(self, outputs, batch):
-        wanted = self.wanted(batch)
-        own = self.modules.criterion(outputs.logits, wanted)
-        other = self.modules.criterion(outputs.logits, wanted[outputs.partner])
-        return outputs.share * own + (1 - outputs.share) * other  # Zhang et al. 2018, section 2
+        return mixed(self.modules.criterion, outputs.logits, self.wanted(batch), outputs)
+
+    def number_loss(self, values, wanted, outputs):
+        return mixed(self.hparams.number_criterion, values, wanted, outputs)
+
+
+def mixed(criterion, answers, wanted, outputs):  # Zhang et al. 2018, section 2
+    own, other = criterion(answers, wanted), criterion(answers, wanted[outputs.partner])
+    return outputs.share * own + (1 - outputs.share) * other
 
 
 def one_copy(features):  # [batch, copy, layer, dim] -> [batch, 1, layer, dim], drawn for each

@@ -15,13 +15,7 @@ fine-tuned encoder: recipes/IEMOCAP/train_dimensions.py.
 """
 
 from speechbrain_ser.training.experiment import run
-from speechbrain_ser.training.numbers import LearnsNumbers
 from speechbrain_ser.training.probe_brain import ProbeBrain
 
-
-class DimensionsBrain(LearnsNumbers, ProbeBrain):
-    """The mean of the numbers' losses, and of the classes' cross-entropy if there are any."""
-
-
 if __name__ == "__main__":
-    run(DimensionsBrain)
+    run(ProbeBrain)

@@ -17,6 +17,8 @@ from speechbrain import Stage
 class LinearBrain(ProbeBrain):
     """One epoch: the training part's embeddings are gathered, and then the head is solved."""
 
+    knows_shares = False
+
     def on_stage_start(self, stage, epoch=None):
         super().on_stage_start(stage, epoch)
         self.gathered = []

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 class MemberBrain(SerBrain):
     """Cross-entropy; the paper counts updates, so an epoch here is a number of them."""
 
-    learns = ("classes", "shares")
+    knows_shares = True
 
     @staticmethod
     def corpus_settings(settings, parts):

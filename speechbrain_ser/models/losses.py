@@ -14,7 +14,8 @@ class ArcFace(nn.Module):
     """Cross-entropy of cosines with an additive angular margin (Park 2023, eq. 4).
 
     In training the target's angle is widened by `margin` (radians) and all cosines are scaled;
-    in evaluation it is the cross-entropy of the bare cosines, by which Park 2023's code stops.
+    in evaluation it is the cross-entropy of the bare cosines, by which Park 2023's code stops. Of
+    shares it is the mean of the classes' losses, each weighted by its share, as cross-entropy is.
     """
 
     def __init__(self, margin: float = 0.3, scale: float = 30.0):
@@ -22,12 +23,23 @@ class ArcFace(nn.Module):
         self.penalise = AdditiveAngularMargin(margin, scale)
 
     def forward(self, cosines: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """cosines [batch, class], targets [batch] (class numbers) -> mean loss."""
+        """cosines [batch, class], targets [batch] or shares [batch, class] -> mean loss."""
         cosines = cosines.float()
-        if self.training:
-            one_hot = nn.functional.one_hot(targets, cosines.shape[1]).float()
-            cosines = self.penalise(cosines, one_hot)
-        return nn.functional.cross_entropy(cosines, targets)
+        if not targets.is_floating_point():
+            return nn.functional.cross_entropy(self.widened(cosines, targets), targets)
+        total = cosines.new_zeros(())
+        for number, shares in enumerate(targets.T):
+            own = torch.full_like(shares, number, dtype=torch.long)
+            widened = self.widened(cosines, own)
+            losses = nn.functional.cross_entropy(widened, own, reduction="none")
+            total = total + (shares * losses).mean()
+        return total
+
+    def widened(self, cosines: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """What the softmax is of, [batch, class]: with scale and margin, or the bare cosines."""
+        if not self.training:
+            return cosines
+        return self.penalise(cosines, nn.functional.one_hot(targets, cosines.shape[1]).float())
 
 
 class _Reversal(torch.autograd.Function):

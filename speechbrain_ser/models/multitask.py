@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from speechbrain_ser.data.targets import Spec
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.classifier import UtteranceNetwork
 from speechbrain_ser.models.heads import LinearHead
@@ -21,20 +22,20 @@ class PooledHead(LinearHead):
     ---------
     dim : of the frames
     labels : classes
-    dropout : before the linear layer
     skip : whether the mean of an inner block's frames stands beside the last block's
-    temperature : see SoftmaxHead
+    dropout, temperature, targets : see LinearHead
     """
 
     def __init__(
         self,
         dim: int,
         labels: Sequence[str],
-        dropout: float = 0.1,
         skip: bool = False,
+        dropout: float = 0.1,
         temperature: float = 1.0,
+        targets: Mapping[str, Spec] | None = None,
     ):
-        super().__init__(dim * (1 + skip), labels, dropout, temperature)
+        super().__init__(dim * (1 + skip), labels, dropout, temperature, targets)
         self.skip = skip
 
 

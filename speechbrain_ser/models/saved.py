@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 import safetensors.torch
@@ -32,6 +32,7 @@ HYPERPARAMS = "hyperparams.yaml"
 WEIGHTS = "model.safetensors"
 TRAINED_ON = "trained_on.json"
 RESULTS = "results.json"
+HEADS = (("head",), ("heads", "emotion"), ("emotion", "head"))  # of emotions, in descriptions
 HEADER = "# written by speechbrain_ser.models.saved: what inference needs, and nothing else\n"
 
 
@@ -207,8 +208,12 @@ def description(source: str | Path) -> CommentedMap:
 
 def ranges(tree: Mapping) -> dict[str, tuple[float, float]]:
     """number -> lowest and highest of those that a described model answers."""
-    head = tree["model"].get("head") if isinstance(tree["model"], Mapping) else None
-    targets = head.get("targets", {}) if isinstance(head, Mapping) else {}
+    targets: Any = {}
+    for place in HEADS:
+        node = tree["model"]
+        for key in (*place, "targets"):
+            node = node.get(key) if isinstance(node, Mapping) else None
+        targets = targets or node
     numbers = kinds.numbers_of(kinds.of(targets)) if isinstance(targets, Mapping) else {}
     return {field: (number.low, number.high) for field, number in numbers.items()}
 
@@ -255,11 +260,11 @@ def load(source: str | Path) -> dict:
     unsure_below is there, too, if it was chosen.
     """
     parts = safety.build(tree := checked(source))
-    head = getattr(parts["model"], "_modules", {}).get("head") or nn.Module()
-    sizes = [part.out_features for part in head.modules() if isinstance(part, nn.Linear)]
-    if sizes and tree["labels"] and sizes[-1] != len(tree["labels"]):
+    head = answering(parts["model"])
+    if head and tree["labels"] and head.num_classes != len(tree["labels"]):
         raise InputError(
-            f"{source} names {len(tree['labels'])} labels for {sizes[-1]} classes: export it again"
+            f"{source} names {len(tree['labels'])} labels for {head.num_classes} classes: export "
+            "it again"
         )
     load_weights(parts["model"], source)
     parts["model"].eval()

@@ -14,7 +14,7 @@ from speechbrain_ser.models import saved
 from speechbrain_ser.models.baseline import CnnLstm
 from speechbrain_ser.models.ensemble import Ensemble
 from speechbrain_ser.models.frontends import PerUtterance
-from speechbrain_ser.models.heads import ranges_of
+from speechbrain_ser.models.heads import answering, ranges_of
 from speechbrain_ser.models.knn import NearestNeighbours
 from speechbrain_ser.models.probe import LstmBody, Probe
 from speechbrain_ser.models.speaker import EcapaNetwork
@@ -43,9 +43,8 @@ class Graph(nn.Module):
 
 def outputs_of(model: nn.Module) -> list[str]:
     """What a network's head makes of its logits: probs, if it names classes, values of numbers."""
-    numbers = ranges_of(model)
-    classes = not numbers or model.head.classes is not None
-    return ["probs"] * classes + ["values"] * bool(numbers)
+    head = answering(model)
+    return ["probs"] * (head is None or head.num_classes > 0) + ["values"] * bool(ranges_of(model))
 
 
 def describe(source: str) -> str:

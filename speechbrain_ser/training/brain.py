@@ -34,17 +34,25 @@ class SerBrain(Loop):
     """A Brain that classifies utterances: a recipe's subclass states its paper's `loss`.
 
     `modules.model` has `encode`, `pool` and `head`, see UtteranceNetwork; hparams are the
-    recipe's yaml. `learns` names the kinds of targets that a loss knows, see data.targets.
+    recipe's yaml. The paper's loss is that of the classes, or of annotators' shares of them, if
+    it `knows_shares`; the numbers that the head answers beside them have `number_loss`.
     """
 
-    learns: tuple[str, ...] = ("classes",)
+    knows_shares = False
     most_answered: dict | None = None  # of the tested epoch's validation, see metrics
     of_validation: Callable | None = None  # tells what is kept of an epoch's, see trust
     validated: Mapping = {}  # what it told of the tested epoch's
 
     def loss(self, outputs: SimpleNamespace, batch) -> torch.Tensor:
-        """The paper's loss: what compute_forward gave, and the batch -> a scalar."""
+        """The paper's loss: what compute_forward gave, and the batch -> a scalar.
+
+        The logits are those of the classes, [batch, class], without the head's numbers.
+        """
         raise NotImplementedError
+
+    def number_loss(self, values, wanted, outputs: SimpleNamespace) -> torch.Tensor:
+        """The loss of one number: answers [batch], targets [batch] -> a scalar."""
+        return self.hparams.number_criterion(values, wanted)
 
     def compute_forward(self, batch, stage) -> SimpleNamespace:
         """batch -> logits [batch, class] and the embedding [batch, dim] that the head reads."""
@@ -68,8 +76,8 @@ class SerBrain(Loop):
         return batch.stored.data, num_samples(batch.stored.data, batch.stored.lengths)
 
     def compute_objectives(self, outputs, batch, stage):
-        """The paper's loss; in training with the contrastive one and by this process's share."""
-        loss = self.loss(outputs, batch)
+        """The targets' loss; in training with the contrastive one and by this process's share."""
+        loss = self.loss_of_targets(outputs, batch)
         if stage != sb.Stage.TRAIN:
             self.record(outputs, batch)
             return loss
@@ -78,6 +86,27 @@ class SerBrain(Loop):
             contrastive = self.modules.contrastive(outputs.embedding, self.targets_of(batch))
             loss = (1 - weight) * loss + weight * contrastive  # Wang 2023, eq. 2
         return loss * self.shares.weight(self.step) if parallel.size() > 1 else loss
+
+    def loss_of_targets(self, outputs: SimpleNamespace, batch) -> torch.Tensor:
+        """The paper's loss; with numbers, the mean of theirs and of it, if there are classes."""
+        numbers = kinds.numbers_of(self.targets)
+        if not numbers:
+            return self.loss(outputs, batch)
+        answers = self.modules.model.head.values(outputs.logits).T  # [number, batch]
+        losses = [
+            self.number_loss(values, self.wanted(batch, field), outputs)
+            for field, values in zip(numbers, answers, strict=True)
+        ]
+        if self.labels:
+            losses.append(self.loss(self.of_classes(outputs), batch))
+        return sum(losses) / len(losses)
+
+    def of_classes(self, outputs: SimpleNamespace) -> SimpleNamespace:
+        """What compute_forward gave, its logits without the head's numbers."""
+        if not kinds.numbers_of(self.targets):
+            return outputs
+        logits = self.modules.model.head.of_classes(outputs.logits)
+        return SimpleNamespace(**vars(outputs) | {"logits": logits})
 
     @functools.cached_property
     def targets(self) -> dict[str, kinds.Target]:

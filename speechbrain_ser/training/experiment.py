@@ -19,6 +19,7 @@ from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.errors import InputError, program
 from speechbrain_ser.files import write_atomically
 from speechbrain_ser.models import saved
+from speechbrain_ser.models.heads import ranges_of
 from speechbrain_ser.results import report
 from speechbrain_ser.training import (
     claims,
@@ -99,7 +100,7 @@ def run_once(brain_class: type[SerBrain], script: Path, arguments: list[str]) ->
     refuse_choices_on_test(settings, parts)
     targets = kinds.settled(settings["targets"], settings["corpus"]["labels"], parts["train"])
     report.refuse_labels(targets)
-    refuse_unknown_targets(brain_class, script, targets)
+    refuse_shares(brain_class, script, targets)
     tree["targets"].update(targets)
     known = {**settings, "targets": targets}
     hp.override(tree, brain_class.corpus_settings(known, parts))
@@ -164,6 +165,7 @@ def fit_and_test(
         checkpointer=AtomicCheckpointer(folder / "save", {**trained, "epochs": hparams["epochs"]}),
     )
     brain.parts, brain.settings = parts, hp.plain(settings)
+    refuse_other_numbers(brain)
     trust.begin(brain, settings)
     batches = hp.call(
         "batches",
@@ -233,12 +235,29 @@ def chooses_on_validation(settings: Mapping) -> bool:
     return by_score or schedules.watches_validation(schedule)
 
 
-def refuse_unknown_targets(brain_class: type[SerBrain], script: Path, targets: Mapping) -> None:
-    """Raise InputError for a kind of target that the script's loss does not know."""
+def refuse_shares(brain_class: type[SerBrain], script: Path, targets: Mapping) -> None:
+    """Raise InputError for annotators' shares where the script's loss does not know them."""
     for field, target in kinds.of(targets).items():
-        if target.kind not in brain_class.learns:
+        if target.kind == "shares" and not brain_class.knows_shares:
             raise InputError(
-                f"{script.name} learns {' and '.join(brain_class.learns)}, and targets.{field} is "
-                f"of {target.kind}: recipes/RAVDESS/train_dimensions.py learns all kinds of "
-                "targets, with a fine-tuned encoder recipes/IEMOCAP/train_dimensions.py"
+                f"{script.name} learns classes, and targets.{field} is of shares: "
+                "recipes/RAVDESS/train_dimensions.py learns all kinds of targets, with a "
+                "fine-tuned encoder recipes/IEMOCAP/train_dimensions.py"
             )
+
+
+def refuse_other_numbers(brain: SerBrain) -> None:
+    """Raise InputError unless the head answers the numbers among the targets, and no others."""
+    wanted = {field: (own.low, own.high) for field, own in kinds.numbers_of(brain.targets).items()}
+    answered = ranges_of(brain.modules.model)
+    if wanted != answered:
+        raise InputError(
+            f"targets has {_told(wanted)}, and the network's head answers {_told(answered)}: give "
+            "the head the same targets, and an earlier run that it comes from; or take "
+            "recipes/RAVDESS/train_dimensions.py, which learns all kinds of targets"
+        )
+
+
+def _told(ranges: Mapping[str, tuple[float, float]]) -> str:
+    told = (f"{name} from {low:g} to {high:g}" for name, (low, high) in ranges.items())
+    return " and ".join(told) or "no numbers"

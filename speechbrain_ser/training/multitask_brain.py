@@ -15,6 +15,7 @@ from torch import nn
 
 from speechbrain_ser import hparams as hp
 from speechbrain_ser import parallel
+from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.data.datasets import make_dataset
 from speechbrain_ser.data.targets import UNKNOWN
 from speechbrain_ser.data.text import BLANK
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 class MultitaskBrain(SerBrain):
     """A loss and scores per task; a recipe's script weighs the losses."""
 
+    knows_shares = True
+
     @staticmethod
     def corpus_settings(settings, parts):
         """What a tokenizer takes from the training part's transcripts.
@@ -36,9 +39,11 @@ class MultitaskBrain(SerBrain):
         nothing, at a loss of zero.
         """
         for task in settings["tasks"]:
-            field, values = ("words", None) if task == "asr" else (task, settings["targets"][task])
-            labels = {entry[field] for entry in parts["train"].values()} - {""}
-            if not (labels if values is None else labels & set(values)):
+            labels = {
+                entry["words" if task == "asr" else task] for entry in parts["train"].values()
+            }
+            named = labels if task == "asr" else kinds.labels_of(settings["targets"][task])
+            if not (labels - {""}) & {*named}:
                 what = "transcripts" if task == "asr" else f"{task} labels"
                 others = [name for name in settings["tasks"] if name != task]
                 raise InputError(
@@ -55,7 +60,7 @@ class MultitaskBrain(SerBrain):
     @property
     def labels(self):
         tasks = self.modules.model.heads
-        return list(self.hparams.targets["emotion"]) if "emotion" in tasks else []
+        return list(self.targets["emotion"].labels) if "emotion" in tasks else []
 
     def make_datasets(self, parts):
         """Items hold the transcript, too, if one of the tasks is ASR."""
@@ -100,16 +105,20 @@ class MultitaskBrain(SerBrain):
         return dataset
 
     def compute_forward(self, batch, stage):
-        """batch -> the logits of each task, embedding [batch, dim] and frame counts [batch]."""
+        """batch -> tasks, the outputs of each, embedding [batch, dim] and frame counts [batch].
+
+        Those of emotion are the logits, too, with numbers beside them.
+        """
         model = self.modules.model
         layers, counts = self.encoded(batch)
         embedding = model.pool(layers, counts)
-        logits = model.task_logits(layers, counts, embedding)
-        return SimpleNamespace(logits=logits, embedding=embedding, counts=counts)
+        tasks = model.task_logits(layers, counts, embedding)
+        logits = tasks.get("emotion")
+        return SimpleNamespace(logits=logits, tasks=tasks, embedding=embedding, counts=counts)
 
     def losses(self, outputs, batch) -> dict[str, torch.Tensor]:
         """task -> its loss."""
-        return {task: self.loss_of(task, outputs, batch) for task in outputs.logits}
+        return {task: self.loss_of(task, outputs, batch) for task in outputs.tasks}
 
     def targets_of(self, batch):
         if "emotion" not in self.modules.model.heads:
@@ -121,10 +130,12 @@ class MultitaskBrain(SerBrain):
 
     def loss_of(self, task: str, outputs: SimpleNamespace, batch) -> torch.Tensor:
         """Mean cross-entropy over what is known of the task, or CTC; float32 in any precision."""
-        logits = outputs.logits[task].float()
+        logits = (outputs.logits if task == "emotion" else outputs.tasks[task]).float()
         if task == "asr":
             return self.ctc(logits, outputs.counts, batch)
-        targets = getattr(batch, f"{task}_id")
+        targets = self.wanted(batch) if task == "emotion" else getattr(batch, f"{task}_id")
+        if targets.is_floating_point():  # shares, which are known of every utterance
+            return nn.functional.cross_entropy(logits, targets)
         total = nn.functional.cross_entropy(logits, targets, ignore_index=UNKNOWN, reduction="sum")
         return total / (targets != UNKNOWN).sum().clamp(min=1)
 
@@ -170,9 +181,9 @@ class MultitaskBrain(SerBrain):
     def record(self, outputs, batch):
         for utt_id in batch.id:
             self.rows[utt_id] = {}
-        for task, logits in outputs.logits.items():
+        for task, logits in outputs.tasks.items():
             if task == "emotion":
-                super().record(SimpleNamespace(logits=logits), batch)
+                super().record(outputs, batch)
             elif task == "asr":
                 self.record_words(logits, outputs.counts, batch)
             else:
@@ -254,8 +265,8 @@ class MultitaskBrain(SerBrain):
             self.fixed_batch = PaddedBatch(list(self.with_tokens(dataset))).to(self.device)
         outputs = self.compute_forward(self.fixed_batch, Stage.VALID)
         gradients = {}
-        for task in outputs.logits:
-            loss = self.loss_of(task, outputs, self.fixed_batch)
+        for task in outputs.tasks:
+            loss = self.loss_of(task, self.of_classes(outputs), self.fixed_batch)
             own = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
             gradients[task] = torch.cat(
                 [

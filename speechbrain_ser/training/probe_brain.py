@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 class ProbeBrain(SerBrain):
     """Cross-entropy on features from a store, normalised per group; gradients clipped by value."""
 
-    learns = ("classes", "shares")
+    knows_shares = True
 
     def loss(self, outputs, batch):
         return self.modules.criterion(outputs.logits, self.wanted(batch))

@@ -88,7 +88,7 @@ def _check_mapping(settings: Mapping, defaults: Mapping, where: str) -> None:
         if isinstance(value, Mapping) and key == "labels":
             kinds.labels_of(value)  # a target that has more to it than its labels
             continue
-        if isinstance(value, Mapping) and where == "targets.":
+        if isinstance(value, Mapping) and f".{where}".endswith(".targets."):
             kinds.of({key: value})  # what it may be is known there
             continue
         if isinstance(value, Mapping):
