@@ -64,8 +64,8 @@ def test_weights_are_rounded_once_and_no_answer_changes(models, name, monkeypatc
              if isinstance(part, torch.nn.Linear)}  # fmt: skip
     assert kinds == {torch.float32 if name == "thin" else torch.bfloat16}
     rounded = answers(models, name, run_opts=bf16())
-    monkeypatch.setattr(Encoder, "round_weights", lambda *_: None)
-    monkeypatch.setattr(WaveformEncoder, "round_weights", lambda *_: None)
+    monkeypatch.setattr(Encoder, "settle", lambda *_: None)
+    monkeypatch.setattr(WaveformEncoder, "settle", lambda *_: None)
     assert torch.equal(answers(models, name, run_opts=bf16()), rounded)
 
 
@@ -144,3 +144,17 @@ def test_parts_of_a_collection_have_the_precision(models, tmp_path):
     told = json.loads((tmp_path / "parts/part-000000.jsonl").read_text())["probs"]
     found = torch.tensor([told[label] for label in LABELS])
     assert torch.equal(found, answers(models, "wav2vec2", run_opts=bf16()))
+
+
+def test_the_positional_convolution_s_weights_are_computed_once(models):
+    once = EmotionRecognizer.from_hparams(models / "wav2vec2")
+    (conv,) = (
+        part
+        for part in once.mods.model.encoder.model.encoder.pos_conv_embed.modules()
+        if isinstance(part, torch.nn.Conv1d)
+    )
+    parts = saved.load(models / "wav2vec2")["model"]
+    other = parts.encoder.model.encoder.pos_conv_embed.conv
+    assert {name for name, _ in conv.named_parameters()} == {"weight", "bias"}
+    assert torch.equal(conv.weight, other.weight)
+    assert "parametrizations.weight.original0" in dict(other.named_parameters())

@@ -97,9 +97,8 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         if chosen is not None:
             parts["labels"], own = [parts["labels"][number] for number in chosen], None
         recognizer = cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
-        if precision != "fp32":
-            for encoder in saved.encoders_in(parts["model"]):
-                encoder.round_weights(AMPConfig.from_name(precision).dtype)
+        for encoder in saved.encoders_in(parts["model"]):
+            encoder.settle(AMPConfig.from_name(precision).dtype)
         recognizer.unsure_below = (own or 0.0) if unsure_below is None else unsure_below
         recognizer.chosen, recognizer.ranges = chosen, ranges_of(parts["model"])
         if isinstance(parts["model"], Ensemble):

@@ -165,14 +165,15 @@ class Encoder(nn.Module):
         """Make plain weights of what LoRA added."""
         low_rank.merge(self.model)
 
-    def round_weights(self, dtype: torch.dtype) -> None:
-        """Hold the blocks' matrices in the precision of the autocast under which they are used.
+    def settle(self, dtype: torch.dtype = torch.float32) -> None:
+        """Compute once what each call would, for a network that trains no more; in place.
 
-        It would round them at each call: the answers are the same, in half of the memory. Not
-        where the encoder refuses autocast.
+        dtype : of the autocast under which it is used: it would round the blocks' matrices at each
+            call; the answers are the same, in half of the memory. Not where the encoder refuses
+            autocast
         """
         for part in self.blocks.modules():
-            if type(part) is nn.Linear:
+            if type(part) is nn.Linear and dtype != torch.float32:
                 part.to(dtype)
 
     @property

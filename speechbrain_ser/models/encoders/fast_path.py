@@ -99,7 +99,8 @@ def attend(
     """query, key, value [head, frame, dim] of one utterance -> [head, frame, dim]."""
     if is_drawn(p):
         return DroppedAttention.apply(query, key, value, p, scale)
-    return nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=p, scale=scale)
+    batch = (own.unsqueeze(0) for own in (query, key, value))  # three dimensions have a slow kernel
+    return nn.functional.scaled_dot_product_attention(*batch, dropout_p=p, scale=scale)[0]
 
 
 def attention(

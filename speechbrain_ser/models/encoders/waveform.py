@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 from transformers.masking_utils import create_bidirectional_mask
 
 from speechbrain_ser.data.lengths import num_samples, trim
 from speechbrain_ser.models.encoders import Encoder, unpack
+from speechbrain_ser.models.encoders.fast_cnn import FastCnn
 from speechbrain_ser.models.encoders.pretrained import first, load_model
 from speechbrain_ser.models.padding import ValidGroupNorm, may_be_padded, pad_items, valid_mask
 
@@ -57,6 +59,8 @@ class WaveformEncoder(Encoder):
         if getattr(config, "feat_extract_norm", "layer") == "group":
             lowest = self.model.feature_extractor.conv_layers[0]
             lowest.layer_norm = ValidGroupNorm(lowest.layer_norm)
+        is_fast = self.cpu_fast_path and FastCnn.suits(self.model.feature_extractor)
+        self.fast_cnn = FastCnn(self.model.feature_extractor) if is_fast else None
         self.valid: torch.Tensor | None = None  # [batch, frame] of a padded batch, while it runs
         for layer in getattr(self.model.encoder.pos_conv_embed, "layers", []):  # data2vec's five
             layer.register_forward_pre_hook(self._without_padding)
@@ -145,9 +149,16 @@ class WaveformEncoder(Encoder):
             stack.enter_context(torch.autocast("cpu", enabled=False))
         return stack
 
-    def round_weights(self, dtype: torch.dtype) -> None:
+    def settle(self, dtype: torch.dtype = torch.float32) -> None:
+        """Also the weights of the positional convolutions, from their directions and lengths."""
+        for part in self.model.encoder.pos_conv_embed.modules():
+            if parametrize.is_parametrized(part, "weight"):
+                weight = part.weight.detach()
+                parametrize.remove_parametrizations(part, "weight")
+                del part.weight  # a frozen one would be no parameter, and stay on its device
+                part.weight = nn.Parameter(weight, requires_grad=False)
         if not self.is_thin:
-            super().round_weights(dtype)
+            super().settle(dtype)
 
     @property
     def is_thin(self) -> bool:
@@ -167,10 +178,16 @@ class WaveformEncoder(Encoder):
             return cnn(speech).transpose(1, 2)
         samples = num_samples(speech, lens)  # [batch]
         if self.one_by_one or self.is_packed(speech):
-            items = [cnn(item).transpose(1, 2) for item in trim(speech, samples)]
+            items = [self._cnn_alone(item) for item in trim(speech, samples)]
             return pad_items(items, self.cnn_frames(speech.shape[1]))
         with self._first_norm_over(samples, speech.shape[1]):
             return cnn(speech * valid_mask(samples, speech.shape[1])).transpose(1, 2)
+
+    def _cnn_alone(self, speech: torch.Tensor) -> torch.Tensor:
+        """speech [1, time] without padding -> the CNN's output [1, frame, channel]."""
+        if self.fast_cnn is not None and self.fast_cnn.is_for(speech):
+            return self.fast_cnn(speech)
+        return self.model.feature_extractor(speech).transpose(1, 2)
 
     def _above(self, depth: int, inputs: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """The output of block `depth`, the CNN's for 0 -> frames of the last block.
