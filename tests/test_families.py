@@ -181,3 +181,19 @@ def test_every_method_trains_it(name, results):
     kind = re.search(r"model_type: ([\w-]+)", (best / "hyperparams.yaml").read_text())[1]
     assert results.name.startswith(kind)
     assert saved.load(best)["labels"] is not None
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("fast", [True, False])
+def test_blocks_above_the_layers_that_are_asked_for_are_not_computed(name, fast):
+    encoder = make(name, frozen="all", cpu_fast_path=fast).eval()
+    speech, lens = torch.randn(2, 5001), torch.tensor([1.0, 0.6])
+    every, valid = encoder.layers(speech, lens), encoder.valid_frames(speech, lens)
+    total, computed = len(every), set()
+    for number, block in enumerate(encoder.blocks, start=1):
+        block.register_forward_hook(lambda *_, number=number: computed.add(number))
+    for chosen in ([0], [1, 0], [total - 2], [-2, 1], [-1], [1, total - 1]):
+        computed.clear()
+        found = encoder.layers(speech, lens, chosen)
+        assert torch.equal(found[:, valid], every[chosen][:, valid])
+        assert computed == {*range(1, 1 + max(number % total for number in chosen))}

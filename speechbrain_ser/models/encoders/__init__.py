@@ -37,6 +37,10 @@ REGULARISERS = (  # of some family; those that another lacks may be null or 0 th
 )
 
 
+class Enough(Exception):
+    """Ends a pass whose last layers nobody asked for."""
+
+
 class Encoder(nn.Module):
     """speech [batch, time], lens [batch] -> frames [batch, frame, dim], 50 per second.
 
@@ -308,11 +312,15 @@ class Encoder(nn.Module):
         chosen : numbers of the layers to give, in this order; None gives all
 
         Layer 0 is what the entrance gives (see the family); the last one is what forward returns.
-        LayerDrop is off here: a dropped layer would leave a gap in the stack.
+        LayerDrop is off here: a dropped layer would leave a gap in the stack. Blocks above the
+        highest chosen layer are not computed.
         """
         counts, longest = self.count_frames(speech, lens), self.num_frames(speech.shape[1])
-        collected = self._collect(lambda: self.forward(speech, lens), counts, longest)
-        return torch.stack(collected if chosen is None else [collected[i] for i in chosen])
+        every = range(1 + len(self.blocks))
+        numbers = [every[number] for number in (every if chosen is None else chosen)]
+        run = functools.partial(self.forward, speech, lens)
+        collected = self._collect(run, counts, longest, 1 + max(numbers))
+        return torch.stack([collected[number] for number in numbers])
 
     def trained_layers(
         self, stored: torch.Tensor, counts: torch.Tensor, chosen: Sequence[int]
@@ -330,17 +338,26 @@ class Encoder(nn.Module):
             collected = [None] * depth + [stored.float(), *collected]
         return torch.stack([collected[i] for i in chosen])
 
-    def _collect(self, run: Callable, counts: torch.Tensor, longest: int) -> list[torch.Tensor]:
-        """The layers that a pass computes, [batch, frame, dim] each."""
-        collected = []
+    def _collect(
+        self, run: Callable, counts: torch.Tensor, longest: int, needed: int | None = None
+    ) -> list[torch.Tensor]:
+        """The layers that a pass computes, [batch, frame, dim] each.
+
+        needed : where the pass may end; None, and where a graph is made of it: nowhere
+        """
+        collected, is_whole = [], needed in (None, 1 + len(self.blocks))
 
         def collect(_: nn.Module, __: tuple, output: torch.Tensor | tuple) -> None:
             collected.append(self._in_batch(first(output), counts, longest))
+            if len(collected) == needed and not is_whole and not torch.compiler.is_compiling():
+                raise Enough
 
         hooks = [part.register_forward_hook(collect) for part in (self.entrance, *self.blocks)]
         layerdrop, self.layerdrop = self.layerdrop, 0.0
         try:
             frames = run()
+        except Enough:
+            return collected
         finally:
             self.layerdrop = layerdrop
             for hook in hooks:
