@@ -1,12 +1,17 @@
-"""Whisper at a recording's own length, against padded to 30 s: files per second, and what is heard.
+"""Whisper at a recording's own length, against padded to 30 s: answers, training, what is heard.
 
 The rows are Hugging Face's feature extractor and encoder, as WhisperForAudioClassification runs
 them, and Encoder with its two paddings; all have the same weights and read one recording after the
-other. With --data_folder, a folder of RAVDESS, and --encoder, a Whisper, both paddings are
-compared by a logistic regression on a layer's mean and deviation, test actors unseen.
+other. Then an epoch in which the upper two blocks are trained: WhisperForAudioClassification, and
+ours, one thing more per row. With --data_folder, a folder of RAVDESS, and --encoder, a Whisper,
+both paddings are compared by a logistic regression on a layer's mean and deviation, test actors
+unseen.
 """
 
 import argparse
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,14 +20,22 @@ from sklearn.metrics import accuracy_score, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
-from transformers import WhisperConfig, WhisperFeatureExtractor
+from transformers import (
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForAudioClassification,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from benchmarks import common
+from benchmarks import common, training
 from speechbrain_ser.data.audio import SAMPLE_RATE, SpeechReader
 from speechbrain_ser.data.corpora import ravdess
+from speechbrain_ser.models.classifier import Classifier
 from speechbrain_ser.models.encoders import Encoder
+from speechbrain_ser.models.heads import LinearHead
+from speechbrain_ser.models.pooling import MeanPooling
 
+TRAINED = 2  # blocks, the upper ones
 BASE = {  # whisper-base's shape
     "model_type": "whisper",
     "d_model": 512,
@@ -52,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     }
     print(f"{common.machine(device)}\n")
     speed(ours, device, options.recordings, options.seconds)
+    epochs(source, device, options)
     if options.data_folder:
         accuracy(ours, device, options)
 
@@ -87,6 +101,57 @@ def speed(ours: dict, device: torch.device, count: int, seconds: float) -> None:
         [name, f"{1000 * count / took:.1f}", f"{first / took:.2f}"] for name, took in spent.items()
     ]
     common.print_table([[f"{seconds:g}-s recordings", "files/s", "ratio"], *rows])
+
+
+def epochs(source: str | dict, device: torch.device, options: argparse.Namespace) -> None:
+    """A table: seconds of an epoch of the recordings, its upper two blocks trained, each way."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        manifest = common.recordings(folder, options.recordings, options.seconds)
+        options.batches, options.workers = 0, 0
+        reader = SpeechReader()
+        read = training.loader_of(manifest, reader, options, "published")
+        encoder = Encoder(source, frozen="all")
+        forward, model = hugging_face_classifier(encoder, device)
+        seconds = {"Hugging Face, padded to 30 s": training.epoch(forward, model, read, device)}
+        encoder.freeze(max(0, len(encoder.blocks) - TRAINED))
+        head = LinearHead(encoder.dim, common.EMOTIONS)
+        model = Classifier(encoder, MeanPooling(encoder.dim), head).to(device).train()
+        seconds["ours, at its own length"] = training.epoch(model, model, read, device)
+        began = time.perf_counter()
+        stored = training.stored(model, reader, manifest, "float16", folder, device)
+        filling = time.perf_counter() - began
+        read = training.loader_of(manifest, reader, options, "published", stored)
+        for name, precision in (("+ cache of the frozen blocks", "fp32"), ("+ bf16", "bf16")):
+            seconds[name] = training.epoch(
+                training.from_store(model), model, read, device, precision, fused=True
+            )
+    count = len(manifest) // options.batch_size * options.batch_size
+    print(
+        f"\nAn epoch of {count} recordings of {options.seconds:g} s in batches of "
+        f"{options.batch_size}, the upper {TRAINED} blocks trained; filling the cache, once: "
+        f"{filling:.1f} s.\n"
+    )
+    first = next(iter(seconds.values()))
+    rows = [[name, f"{own:.2f}", f"{first / own:.1f}"] for name, own in seconds.items()]
+    common.print_table([["", "s", "ratio"], *rows])
+
+
+def hugging_face_classifier(encoder: Encoder, device: torch.device):
+    """The forward, of speech and lens, and the network: the same weights, the same blocks train."""
+    config = WhisperConfig(**encoder.model.config.to_dict(), num_labels=len(common.EMOTIONS))
+    model = WhisperForAudioClassification(config).to(device).train()
+    model.encoder.load_state_dict(encoder.model.state_dict())
+    model.encoder.requires_grad_(False)
+    for block in model.encoder.layers[-TRAINED:]:
+        block.requires_grad_(True)
+    extract = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+
+    def forward(speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:
+        mel = extract(speech.cpu().numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        return model(mel.input_features.to(device)).logits
+
+    return forward, model
 
 
 def accuracy(ours: dict, device: torch.device, options: argparse.Namespace) -> None:
@@ -126,7 +191,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     common.common(command)
     add = command.add_argument
     add("--encoder", help="a Whisper's folder or Hub id; random weights without")
-    add("--recordings", type=int, default=20, help="how many, for the speed")
+    add("--recordings", type=int, default=32, help="how many, for the speed")
+    add("--batch_size", type=int, default=8, help="in training")
     add("--seconds", type=float, default=4.0, help="of each of them")
     add("--data_folder", help="RAVDESS, for the accuracy")
     add("--layer", type=int, default=3, help="whose frames are classified")
