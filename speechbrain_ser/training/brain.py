@@ -99,7 +99,7 @@ class SerBrain(Loop):
         ]
         if self.labels:
             losses.append(self.loss(self.of_classes(outputs), batch))
-        return sum(losses) / len(losses)
+        return torch.stack(losses).mean()
 
     def of_classes(self, outputs: SimpleNamespace) -> SimpleNamespace:
         """What compute_forward gave, its logits without the head's numbers."""

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -83,6 +84,12 @@ class Encoder(nn.Module):
     are another encoder's, and for a regulariser that the family does not have.
     """
 
+    model: Any  # of Hugging Face, whose parts a type does not name
+    dim: int
+    PADDINGS: tuple[str, ...]
+    REGULARISERS: Mapping[str, float | None]
+    cnn: list[nn.Module]
+    below: list[nn.Module]
     sample_rate = SAMPLE_RATE
     most_samples: int | None = None  # of a recording; None: any number
     one_by_one = False
