@@ -220,11 +220,13 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
             ["Hugging Face's pipeline", "classify_long", "classify_long, bf16"],
         ),
         (
-            ["whisper", "--small", "--recordings", "2"],
+            ["whisper", "--small", "--recordings", "2", "--batch_size", "2"],
             [
                 "Hugging Face, padded to 30 s",
                 "Encoder, padding: thirty_seconds",
                 "Encoder, padding: exact",
+                *("Hugging Face, padded to 30 s", "ours, at its own length"),
+                *("+ cache of the frozen blocks", "+ bf16"),
             ],
         ),
         (
@@ -235,7 +237,7 @@ def test_confusions_are_counted_over_an_experiment_s_folds(tmp_path, capsys, mon
 )
 def test_a_benchmark_has_a_row_for_each_way(words, names, capsys):
     benchmark.main(words)
-    _, *rows = table(capsys.readouterr().out)
+    rows = [row for row in table(capsys.readouterr().out) if not row[1][:1].isalpha()]
     assert [row[0] for row in rows] == names
     assert all(float(row[1]) > 0 for row in rows)
 
