@@ -102,7 +102,7 @@ def on_ray(shards: list[int], options: argparse.Namespace):
         yield from (
             ray.data.from_items(shards, override_num_blocks=len(shards))
             .map(
-                annotation.Annotator,
+                annotation.Annotator,  # type: ignore[arg-type]  # it takes classes, too
                 fn_constructor_args=arguments(options),
                 concurrency=options.workers,
                 num_gpus=1 if options.device != "cpu" else 0,

@@ -88,7 +88,8 @@ def run(options: argparse.Namespace) -> int:
     if options.labels is not None:
         given["labels"] = [label.strip() for label in options.labels.split(",")]
     recognizer = EmotionRecognizer.from_hparams(**given)
-    labels, numbers, rows = recognizer.labels, list(recognizer.ranges), []
+    labels, numbers = recognizer.labels, list(recognizer.ranges)
+    rows: list[dict] = []
     if options.parquet:
         show = as_row(rows)
     else:
@@ -167,6 +168,7 @@ def results(recognizer: EmotionRecognizer, paths: Sequence[str], options) -> Ite
     bar = tqdm(total=len(paths), unit="file", disable=None)
     if options.long:
         for path in paths:
+            segments: list[Emotion] | InputError
             try:
                 segments = recognizer.classify_long(
                     path, options.window, options.hop, batch_size=options.batch_size
@@ -218,9 +220,8 @@ def as_csv(labels: Sequence[str], numbers: Sequence[str] = ()) -> Show:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
     def line(*values) -> None:
-        if on_terminal:
-            values = [printable(value) if isinstance(value, str) else value for value in values]
-        sys.stdout.write(output.as_csv(values, []))
+        shown = [printable(v) if on_terminal and isinstance(v, str) else v for v in values]
+        sys.stdout.write(output.as_csv(shown, []))
 
     line(*COLUMNS, *labels, *numbers)
 

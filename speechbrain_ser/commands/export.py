@@ -160,11 +160,9 @@ def scores(
     """WA and UA of classes, CCC of each number; rows: of predictions.csv."""
     labels, facts = recognizer.labels, {}
     if labels:
-        numbers = (
-            [labels.index(name) for name in names]
-            for names in ((row["target"] for row in rows), (item.label for item in results))
-        )
-        score = metrics.score(*numbers, labels)
+        known: list[str | None] = [*labels]
+        targets = [known.index(row["target"]) for row in rows]
+        score = metrics.score(targets, [known.index(item.label) for item in results], labels)
         facts = {name: f"{score[name]:.2f}" for name in ("WA", "UA")}
     for number in recognizer.ranges:
         wanted, _ = answers.pairs(rows, number)

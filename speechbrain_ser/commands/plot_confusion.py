@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     canvas.add_arguments(parser)
 
 
-def run(options: argparse.Namespace) -> int | None:
+def run(options: argparse.Namespace) -> None:
     size = canvas.size_of(options)
     names = [folder.resolve().name for folder in options.folders]
     if twice := {name for name in names if names.count(name) > 1}:

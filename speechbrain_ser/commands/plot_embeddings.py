@@ -52,7 +52,8 @@ from speechbrain_ser.models import safety, saved
 from speechbrain_ser.results import canvas, tsne
 from speechbrain_ser.training.source import corpus_name
 
-FIGURES = {  # of Park 2023 and Wang 2023: what each panel is called, and what all of them show
+# of Park 2023 and Wang 2023: what each panel is called, and what all of them show
+FIGURES: dict[str, dict[str, list]] = {
     "park5": {"names": ["cross-entropy", "ArcFace"], "parts": ["all"], "colour": ["speaker"]},
     "park6": {
         "names": ["ArcFace"],

@@ -83,7 +83,7 @@ def named(options: argparse.Namespace) -> dict[str, Path]:
     raise InputError("a folder is named twice: a curve needs a folder of its own")
 
 
-def run(options: argparse.Namespace) -> int | None:
+def run(options: argparse.Namespace) -> None:
     size = canvas.size_of(options)
     curves = {name: weights_of(folder) for name, folder in named(options).items()}
     layers = next(iter(curves.values()))[0]

@@ -42,7 +42,12 @@ def scores_of(folder: Path) -> tuple[str, dict[str, bars.Spread]]:
         raise InputError(f"{folder} holds runs that name no classes: WA and UA are not theirs")
     means = summary.over_runs(runs)
     corpora = ", ".join(sorted({run["corpus"] for run in runs}))
-    return corpora, {name: (means[name]["mean"], means[name]["sd"]) for name in bars.SHOWN}
+    spreads = {}
+    for name in bars.SHOWN:
+        mean, sd = means[name]["mean"], means[name]["sd"]
+        assert mean is not None  # sd alone can be
+        spreads[name] = mean, sd
+    return corpora, spreads
 
 
 def panels_of(options: argparse.Namespace) -> dict[str, dict[str, Path]]:

@@ -105,10 +105,11 @@ class SpeechReader:
         That is its window of a longer recording, be the rest silent or not.
         """
         try:
-            if sample_rate is None:
-                speech = self._read(recording, training=False)
+            if isinstance(recording, torch.Tensor):
+                rate = SAMPLE_RATE if sample_rate is None else sample_rate
+                speech = self._cut(recording, rate, False, name)
             else:
-                speech = self._cut(recording, sample_rate, False, name)
+                speech = self._read(recording, training=False)
         except Silence:
             return None
         return None if is_silent(speech) else self._normalised(speech, training=False)
@@ -135,7 +136,7 @@ class SpeechReader:
         )
         if silent:
             raise Silence(f"{name} {SILENT}")
-        return self._shaped(speech, training, lambda: zlib.crc32(samples.contiguous().numpy()))
+        return self._shaped(speech, training, lambda: zlib.crc32(samples.contiguous().numpy().data))
 
     def _shaped(
         self, speech: torch.Tensor, training: bool, content: Callable[[], int]
@@ -154,7 +155,8 @@ class SpeechReader:
 
     @property
     def _longest(self) -> int:
-        return round(self.max_seconds * self.sample_rate)
+        """Samples of a window; 0 where nothing is cut."""
+        return round((self.max_seconds or 0) * self.sample_rate)
 
     def _is_cut(self, length: int) -> bool:
         return self.max_seconds is not None and length > self.max_seconds * self.sample_rate

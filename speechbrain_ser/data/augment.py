@@ -234,8 +234,11 @@ def excerpt(recording: torch.Tensor, samples: int, draw: random.Random) -> torch
 def checked(name: str, bounds: Range, above: float = -1e9, below: float = 1e9) -> tuple:
     """Raise InputError unless the bounds are two numbers in order and in range."""
     low, high = (*bounds, None, None)[:2] if isinstance(bounds, Sequence) else (None, None)
-    numbers = all(isinstance(bound, int | float) for bound in (low, high))
-    if not (numbers and len(bounds) == 2 and above <= low <= high <= below):
+    if (
+        not (isinstance(low, int | float) and isinstance(high, int | float))
+        or len(bounds) != 2
+        or not above <= low <= high <= below
+    ):
         raise InputError(f"{name} is {bounds!r}: give [lowest, highest]")
     return low, high
 

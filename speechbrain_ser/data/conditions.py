@@ -35,7 +35,10 @@ ROOMS = (0.05, 10)  # seconds of RT60
 class Condition:
     """What all have in common; `parse(name)` makes an equal one."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As `parse` reads it."""
+        raise NotImplementedError
 
     def __call__(self, speech: torch.Tensor) -> torch.Tensor:
         """speech [time] -> [time]."""
@@ -103,7 +106,8 @@ class Noise(Condition):
         """[samples] of any level."""
         if self.kind == "babble":
             heard = draw.sample(self.recordings, min(TALKERS, len(self.recordings)))
-            return sum(excerpt(talker(path), samples, draw) for path in heard)
+            talkers = (excerpt(talker(path), samples, draw) for path in heard)
+            return sum(talkers, torch.zeros(samples))
         white = gaussian(samples, draw)
         return pink(white) if self.kind == "pink" else white
 
@@ -236,7 +240,7 @@ def parse(name: str, recordings: Sequence[str | Path] = ()) -> Condition:
     for condition in (Clean(), Telephone()):
         if name == condition.name:
             return condition
-    builders: dict[str, Callable[[float], Condition]] = {
+    builders: dict[str, Callable[..., Condition]] = {
         "snr": Noise,
         "white": lambda snr_db: Noise(snr_db, "white"),
         "babble": lambda snr_db: Noise(snr_db, "babble", recordings),
@@ -258,7 +262,7 @@ def written(number: float) -> str:
 
 def content(speech: torch.Tensor) -> int:
     """A number that stands for the samples, [time]."""
-    return zlib.crc32(speech.contiguous().numpy())
+    return zlib.crc32(speech.contiguous().numpy().data)
 
 
 def pink(white: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import soundfile
 
@@ -42,6 +42,7 @@ BEGINNINGS = {
 }
 AHEAD = 1 << 17  # bytes of FLAC that libsndfile may have read ahead of what it decodes
 JOINED = "holds several recordings joined: split it into its parts"
+Order = Literal["big", "little"]  # of the bytes of a number
 CONVERT = "convert it, such as by ffmpeg -i IN OUT.wav"
 
 
@@ -166,7 +167,7 @@ def is_placeholder(promised: int) -> bool:
 def _wav(path: str | Path) -> str | BinaryIO:
     """The file; if its data claims to be empty and is not, the file with its length written in."""
     with open(path, "rb") as file:
-        order = "big" if file.read(4) == b"RIFX" else "little"
+        order: Order = "big" if file.read(4) == b"RIFX" else "little"
         size = file.seek(0, io.SEEK_END)
         chunks = dict(_chunks(file, 12, size, order))
         if b"RIFF" in chunks or b"RIFX" in chunks:
@@ -179,7 +180,7 @@ def _wav(path: str | Path) -> str | BinaryIO:
     return _Amended(path, start - 4, there.to_bytes(4, order))
 
 
-def _chunks(file: BinaryIO, at: int, size: int, order: str) -> Iterator[tuple[bytes, tuple]]:
+def _chunks(file: BinaryIO, at: int, size: int, order: Order) -> Iterator[tuple[bytes, tuple]]:
     """Name, start and length of each chunk of a wav from a place on, to the first of no name."""
     name = b""
     for _ in range(MOST_CHUNKS):

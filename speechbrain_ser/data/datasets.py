@@ -255,7 +255,7 @@ class BalancedBatches(ShuffledBatches):
 
 def _members(targets: Sequence[str]) -> dict[str, list[int]]:
     """Class, sorted -> the positions of its utterances."""
-    members = {name: [] for name in sorted(set(targets))}
+    members: dict[str, list[int]] = {name: [] for name in sorted(set(targets))}
     for index, target in enumerate(targets):
         members[target].append(index)
     return members

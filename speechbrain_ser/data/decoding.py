@@ -85,7 +85,7 @@ def checksum(path: str | Path) -> int:
     for channel in range(header(path).channels):
         for part in blocks(path):
             refuse_no_numbers(part, str(path))
-            content = zlib.crc32(part[:, channel].contiguous().numpy(), content)
+            content = zlib.crc32(part[:, channel].contiguous().numpy().data, content)
     return content
 
 

@@ -58,7 +58,8 @@ def choose(
     names = {*known, *spelt.values()}
     for name in merge or {}:
         _refuse_unknown("merge", name, names)
-    there = {words.get(name.casefold(), spelt.get(name, name)) for name in names} - {None}
+    becomes = (words.get(name.casefold(), spelt.get(name, name)) for name in names)
+    there = {word for word in becomes if word is not None}
     for label in labels:
         _refuse_unknown("labels", label, there)
 
@@ -90,7 +91,9 @@ def between_corpora(emotions: Iterable[str], merge: Merge | None = None) -> dict
     names = list(emotions)
     for name in merge or {}:
         _refuse_unknown("merge", name, names)
-    words = {name: ADJECTIVES.get(name.casefold(), name.casefold()) for name in names}
+    words: dict[str, str | None] = {
+        name: ADJECTIVES.get(name.casefold(), name.casefold()) for name in names
+    }
     words |= merge or {}
     return {name: word for name, word in words.items() if word != name}
 
@@ -101,7 +104,7 @@ def spellings(counts: Mapping[str, int], chosen: Iterable[str] = ()) -> dict[str
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
         variants[name.casefold()].append(name)
     wanted = {name.casefold(): name for name in chosen}
-    spelt = {}
+    spelt: dict[str, str] = {}
     for folded, names in variants.items():
         spelt |= dict.fromkeys(names, wanted.get(folded, names[0]))
         if len(names) > 1:

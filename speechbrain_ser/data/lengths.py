@@ -1,6 +1,10 @@
 """Lengths of a padded batch."""
 
+from typing import TypeVar
+
 import torch
+
+Length = TypeVar("Length", int, torch.Tensor)  # of one recording, or [batch] of several
 
 
 def num_samples(speech: torch.Tensor, lens: torch.Tensor) -> torch.Tensor:

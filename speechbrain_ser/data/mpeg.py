@@ -204,7 +204,9 @@ def _header(head: bytes, tag: int, count: int) -> bytes:
     plain[1] |= 1  # no checksum
     for index in range(1, 15):
         plain[2] = index << 4 | plain[2] & 0x0C
-        size = frame(bytes(plain))[1]
+        made = frame(bytes(plain))
+        assert made is not None  # any of these bit rates makes a frame
+        size = made[1]
         if size >= LEAST:
             break
     says = b"Xing" + (1).to_bytes(4, "big") + count.to_bytes(4, "big")

@@ -18,13 +18,13 @@ import filelock
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from speechbrain_ser.data import segments
 from speechbrain_ser.data.audio import SpeechReader
 from speechbrain_ser.data.decoding import duration
+from speechbrain_ser.data.frontend import Frontend
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.files import as_json, cache_folder, write_atomically
 
@@ -42,8 +42,7 @@ class FeatureStore:
 
     Arguments
     ---------
-    frontend : of models.frontends, or any module that gives padding-exact
-        (features [batch, frame, ...], frames [batch]) and has `shape`, `num_frames`, `describe`
+    frontend : of models.frontends, or any module that does what a Frontend does
     reader : reads the recordings, as in evaluation
     dtype : "float16" or "float32", on disk
     folder : where stores lie; None: features/ in SER_CACHE or ~/.cache/speechbrain-ser
@@ -55,7 +54,7 @@ class FeatureStore:
 
     def __init__(
         self,
-        frontend: nn.Module,
+        frontend: Frontend,
         reader: SpeechReader,
         dtype: str = "float16",
         folder: str | Path | None = None,
@@ -89,7 +88,7 @@ class FeatureStore:
         Raises InputError for a recording that the reader refuses, features that are not finite in
         the store's dtype, or too little space on the disk.
         """
-        digests = {}  # -> one path of each content
+        digests: dict[str, Path] = {}  # -> one path of each content
         for path in tqdm(paths, desc="reading files", disable=not progress, leave=False):
             digests.setdefault(digest_of(path), Path(path))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ class FeatureStore:
 
         Each has the shape of one frame, float32.
         """
-        count, mean, squares = 0, 0.0, 0.0
+        count, mean, squares = 0, *torch.zeros(2, dtype=torch.float64)
         for path in paths:
             frames = self.read(path).float()
             variance, own = torch.var_mean(frames, dim=0, correction=0)
@@ -230,7 +229,7 @@ class FeatureStore:
         self.shard_of |= dict.fromkeys(features, path)
 
 
-def describe(frontend: nn.Module, reader: SpeechReader) -> dict:
+def describe(frontend: Frontend, reader: SpeechReader) -> dict:
     """All that decides the features of a recording, weights as a digest."""
     weights = hashlib.sha256()
     for name, tensor in sorted(frontend.state_dict().items()):

@@ -1,23 +1,26 @@
 """Park 2023, sections 3.1 and 3.2: the emotion network, and its fusion with the speaker network."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.classifier import UtteranceNetwork
+from speechbrain_ser.models.classifier import EncoderNetwork, UtteranceNetwork
 from speechbrain_ser.models.encoders import Encoder, keep_frozen
-from speechbrain_ser.models.pooling import check_dim
+from speechbrain_ser.models.pooling import ParallelAttentionPooling, check_dim
+from speechbrain_ser.models.speaker import EcapaNetwork, SpeakerNetwork
 
 
-class EmotionNetwork(UtteranceNetwork):
+class EmotionNetwork(EncoderNetwork):
     """encoder -> k pooled rows -> elementwise weighted sum (tensor fusion, eq. 5) -> head."""
 
-    def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
+    def __init__(self, encoder: nn.Module, pooling: ParallelAttentionPooling, head: nn.Module):
         super().__init__()
         check_dim(encoder, pooling)
         self.encoder = encoder
         self.pooling = pooling
-        self.fusion = nn.Parameter(torch.randn(1, len(pooling.blocks), encoder.dim))
+        self.fusion = nn.Parameter(torch.randn(1, len(pooling.blocks), self.encoder.dim))
         self.head = head
 
     def pool(self, frames: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -49,7 +52,7 @@ class FusionNetwork(UtteranceNetwork):
 
     def __init__(
         self,
-        speaker: nn.Module,
+        speaker: SpeakerNetwork | EcapaNetwork,
         emotion: EmotionNetwork,
         regime: str = "frozen",
         speaker_head: nn.Module | None = None,
@@ -59,7 +62,7 @@ class FusionNetwork(UtteranceNetwork):
         share_cnn: bool = True,
     ):
         super().__init__()
-        frozen = {
+        frozen: dict[str, list] = {
             "frozen": [speaker],
             "arcface": [speaker.encoder, speaker.head],
             "all": [speaker.head],
@@ -75,11 +78,12 @@ class FusionNetwork(UtteranceNetwork):
         self.emotion = emotion
         self.fusion = nn.Parameter(torch.randn(1, speaker.dim))  # the speaker's row of eq. 5
         self.speaker_head = None if regime == "frozen" else speaker_head
-        if speaker_attention_heads is not None and hasattr(speaker, "pooling"):
-            speaker.pooling.set_heads(speaker_attention_heads)
-        for network in (speaker, emotion):
-            if hasattr(network.encoder, "model"):
-                network.encoder.layerdrop = layerdrop
+        pooling: Any = getattr(speaker, "pooling", None)
+        if speaker_attention_heads is not None and pooling is not None:
+            pooling.set_heads(speaker_attention_heads)
+        for encoder in (speaker.encoder, emotion.encoder):
+            if hasattr(encoder, "model"):
+                encoder.layerdrop = layerdrop
         self.share_cnn = share_cnn
         self.one_cnn = False  # until train or eval has compared the two
         self.regime = regime
@@ -89,7 +93,7 @@ class FusionNetwork(UtteranceNetwork):
             part.requires_grad_(False)
 
     @property
-    def encoder(self) -> nn.Module:
+    def encoder(self) -> Any:
         """The emotion network's, which is trained."""
         return self.emotion.encoder
 
@@ -131,9 +135,9 @@ class FusionNetwork(UtteranceNetwork):
 
 def same_cnn(one: nn.Module, other: nn.Module) -> bool:
     """Whether two encoders have equal CNNs, and can go on from its output."""
-    if not all(isinstance(part, Encoder) and part.depth == 0 for part in (one, other)):
+    if not (isinstance(one, Encoder) and isinstance(other, Encoder)):
         return False
-    if one.cnn_config() != other.cnn_config():
+    if one.depth != 0 or other.depth != 0 or one.cnn_config() != other.cnn_config():
         return False
     states = (nn.ModuleList(part.cnn).state_dict().values() for part in (one, other))
     return all(map(torch.equal, *states))

@@ -1,13 +1,14 @@
 """Gavali & Verma, section 3.5: trained networks, and one answer."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from speechbrain_ser.data.audio import SAMPLE_RATE
+from speechbrain_ser.data.audio import SAMPLE_RATE, SpeechReader
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
 
@@ -70,7 +71,9 @@ class Member(nn.Module):
     model : any network with `head.probs`
     """
 
-    def __init__(self, reader, model: nn.Module):
+    model: Any  # whose `head.probs` no class of PyTorch names
+
+    def __init__(self, reader: SpeechReader, model: nn.Module):
         super().__init__()
         self.reader = reader
         self.model = model
@@ -97,6 +100,8 @@ class Ensemble(nn.Module):
     weights : name -> weight, of a weighted vote and for the best member of a tie; None: all alike
     """
 
+    members: MutableMapping[str, Member]
+
     def __init__(
         self,
         members: Mapping[str, Mapping],
@@ -105,7 +110,8 @@ class Ensemble(nn.Module):
         weights: Mapping[str, float] | None = None,
     ):
         super().__init__()
-        self.members = nn.ModuleDict({name: Member(**parts) for name, parts in members.items()})
+        made = nn.ModuleDict({name: Member(**parts) for name, parts in members.items()})
+        self.members = made  # type: ignore[assignment]  # it names no class
         self.vote = vote
         self.ties = ties
         self.choose(list(self.members), weights)

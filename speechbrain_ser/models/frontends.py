@@ -1,8 +1,6 @@
 """Frozen features (Pepino 2021, section 2.2): speech -> features [batch, frame, layer, dim].
 
-Every frontend has `shape`, (layer, dim) of one frame; `downsample`, how many of its frames make one
-of 20 ms; `num_frames`; and `describe`, what a store of its features is named by. None of them lets
-an utterance depend on its batch-mates.
+Each is a data.frontend.Frontend. None of them lets an utterance depend on its batch-mates.
 """
 
 import functools
@@ -16,7 +14,8 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from speechbrain_ser.data.audio import SAMPLE_RATE
-from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.data.frontend import Frontend
+from speechbrain_ser.data.lengths import Length, num_samples, trim
 from speechbrain_ser.data.waveforms import ratio
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder
@@ -26,7 +25,7 @@ logger = logging.getLogger(__name__)
 LARGEST_FILTER = 1 << 22  # weights, 16 MB: enough for all speeds of three digits
 
 
-class EncoderLayers(nn.Module):
+class EncoderLayers(Frontend):
     """Layers of a frozen encoder, 50 frames per second.
 
     Arguments
@@ -120,8 +119,7 @@ class PooledLayers(EncoderLayers):
         """speech [batch, time], lens [batch] -> [batch, copy, layer, dim], copies [batch]."""
         samples = num_samples(speech, lens)
         copies = [self._of_copy(*player(speech, samples)) for player in self.players]
-        copies = torch.stack(copies, dim=1)
-        return copies, self.num_frames(samples)
+        return torch.stack(copies, dim=1), self.num_frames(samples)
 
     def _of_copy(self, speech: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         """speech [batch, time], samples [batch] of each -> [batch, layer, dim] of one copy."""
@@ -143,6 +141,8 @@ class Player(nn.Module):
     is part of no checkpoint.
     """
 
+    kernel: torch.Tensor  # [new, 1, time]
+
     def __init__(self, speed: float):
         super().__init__()
         rate = round(speed * SAMPLE_RATE)
@@ -154,7 +154,7 @@ class Player(nn.Module):
             with torch.device("cpu"):  # which torchaudio cannot make on the meta device
                 made = torchaudio.transforms.Resample(rate, SAMPLE_RATE, dtype=torch.float32)
             self.width = made.width
-            self.register_buffer("kernel", made.kernel, persistent=False)  # [new, 1, time]
+            self.register_buffer("kernel", made.kernel, persistent=False)
 
     def forward(
         self, speech: torch.Tensor, samples: torch.Tensor
@@ -171,12 +171,12 @@ class Player(nn.Module):
         played = periods.transpose(1, 2).flatten(1).narrow(1, 0, longest)
         return played * valid_mask(samples, longest), samples
 
-    def _length(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+    def _length(self, samples: Length) -> Length:
         """Samples -> those that are heard; ONNX rounds a negative quotient to 0, not down."""
         return (samples * self.new + self.old - 1) // self.old
 
 
-class PerUtterance(nn.Module):
+class PerUtterance(Frontend):
     """A frontend that computes each utterance by itself, `features_of(speech [time])`."""
 
     def forward(

@@ -1,6 +1,7 @@
 """Wang 2023, section 2.3: the nearest training utterances have a say in the answer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,6 +34,12 @@ class NearestNeighbours(nn.Module):
 
     Raises InputError for an unknown weighting or a temperature of 0 or less.
     """
+
+    model: Any  # whose `embed` and `head` no class of PyTorch names
+    keys: torch.Tensor  # [size, dim]
+    values: torch.Tensor  # [size]
+    k: torch.Tensor  # []
+    alpha: torch.Tensor  # []
 
     def __init__(
         self,

@@ -201,6 +201,8 @@ class Focal(nn.Module):
     class_weights : the factor of each class in the order of the labels (eq. 5), or None
     """
 
+    class_weights: torch.Tensor | None
+
     def __init__(self, gamma: float = 2.0, class_weights: Sequence[float] | None = None):
         super().__init__()
         if not gamma >= 0:

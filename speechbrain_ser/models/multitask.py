@@ -1,13 +1,14 @@
 """Gao 2023, sections 2 and 3: one encoder, a head per task, in one phase or in two."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from speechbrain_ser.data.targets import Spec
 from speechbrain_ser.errors import InputError
-from speechbrain_ser.models.classifier import UtteranceNetwork
+from speechbrain_ser.models.classifier import EncoderNetwork
 from speechbrain_ser.models.heads import LinearHead
 from speechbrain_ser.models.losses import reverse_gradient
 from speechbrain_ser.models.pooling import valid_mean
@@ -55,7 +56,7 @@ class AsrHead(nn.Linear):
         return super().forward(self.dropout(frames))
 
 
-class MultitaskNetwork(UtteranceNetwork):
+class MultitaskNetwork(EncoderNetwork):
     """encoder -> a head for each of the tasks.
 
     Arguments
@@ -93,14 +94,17 @@ class MultitaskNetwork(UtteranceNetwork):
         self.reversal = reversal
         self.skip_block = skip_block
         skips = [task for task, head in self.heads.items() if getattr(head, "skip", False)]
-        if skips and skip_block is None:
-            raise InputError(f"the {skips[0]} head has a skip: set skip_block to one of the blocks")
-        if skips and not 1 <= skip_block < len(encoder.blocks):
-            inner = len(encoder.blocks) - 1
-            raise InputError(
-                f"skip_block is {skip_block}: "
-                + (f"use one of the inner blocks, 1 to {inner}" if inner else NO_INNER)
-            )
+        if skips:
+            if skip_block is None:
+                raise InputError(
+                    f"the {skips[0]} head has a skip: set skip_block to one of the blocks"
+                )
+            inner = len(self.encoder.blocks) - 1
+            if not 1 <= skip_block <= inner:
+                raise InputError(
+                    f"skip_block is {skip_block}: "
+                    + (f"use one of the inner blocks, 1 to {inner}" if inner else NO_INNER)
+                )
         self.has_skip = bool(skips)
 
     @property
@@ -149,7 +153,9 @@ class MultitaskNetwork(UtteranceNetwork):
             if task == "asr":
                 logits[task] = head(layers[-1])
                 continue
-            seen = torch.cat([inner, embedding], dim=1) if head.skip else embedding
+            seen = (
+                torch.cat([inner, embedding], 1) if inner is not None and head.skip else embedding
+            )
             if task in self.adversarial:
                 seen = reverse_gradient(seen, self.reversal)
             logits[task] = head(seen)
@@ -198,7 +204,7 @@ class TwoStageNetwork(MultitaskNetwork):
         )
 
 
-def set_time_mask(model: nn.Module, share: float) -> None:
+def set_time_mask(model: Any, share: float) -> None:
     """Another probability of SpecAugment's masks in time than Hugging Face's encoder was made with.
 
     Raises InputError where it has no embedding to mask with.

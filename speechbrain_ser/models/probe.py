@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from speechbrain_ser.data.frontend import Frontend
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.padding import must_not_wait, valid_mask
 
@@ -64,8 +65,13 @@ class Branch(nn.Module):
     crop_frames : frames of 20 ms that are used; later ones are cut off
     """
 
+    mean: torch.Tensor  # [layer, dim]
+    deviation: torch.Tensor  # [layer, dim]
+    layer_weights: nn.Parameter | None
+    dense: nn.Module
+
     def __init__(
-        self, frontend: nn.Module, width: int = 128, dropout: float = 0.2, crop_frames: int = 400
+        self, frontend: Frontend, width: int = 128, dropout: float = 0.2, crop_frames: int = 400
     ):
         super().__init__()
         self.frontend = frontend
@@ -136,7 +142,7 @@ class JoinedBranch(Branch):
     """A Branch that lays the normalised layers side by side instead of averaging them."""
 
     def __init__(
-        self, frontend: nn.Module, width: int = 128, dropout: float = 0.2, crop_frames: int = 400
+        self, frontend: Frontend, width: int = 128, dropout: float = 0.2, crop_frames: int = 400
     ):
         super().__init__(frontend, width, dropout, crop_frames)
         self.layer_weights = None
@@ -151,7 +157,7 @@ class JoinedBranch(Branch):
 class BareBranch(JoinedBranch):
     """A JoinedBranch without its dense layer: the normalised features themselves."""
 
-    def __init__(self, frontend: nn.Module, crop_frames: int = 400):
+    def __init__(self, frontend: Frontend, crop_frames: int = 400):
         super().__init__(frontend, 1, 0.0, crop_frames)
         self.dense = nn.Identity()
 
@@ -183,12 +189,13 @@ class LstmBody(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(width_in, width, batch_first=True)
-        nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
-        nn.init.orthogonal_(self.lstm.weight_hh_l0)
-        nn.init.zeros_(self.lstm.bias_ih_l0)
-        nn.init.ones_(self.lstm.bias_ih_l0[width : 2 * width])
-        nn.init.zeros_(self.lstm.bias_hh_l0)
-        self.lstm.bias_hh_l0.requires_grad_(False)
+        of_input, of_state, bias, second_bias = self.lstm.all_weights[0]
+        nn.init.xavier_uniform_(of_input)
+        nn.init.orthogonal_(of_state)
+        nn.init.zeros_(bias)
+        nn.init.ones_(bias[width : 2 * width])
+        nn.init.zeros_(second_bias)
+        second_bias.requires_grad_(False)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         kept = self.dropout(torch.ones_like(frames[:, :1]))  # [batch, 1, width_in]
@@ -213,6 +220,8 @@ class Probe(nn.Module):
     part's, unless a speaker's recordings are enrolled.
     """
 
+    branches: Sequence[Branch]
+
     def __init__(
         self,
         branches: Sequence[Branch],
@@ -221,7 +230,7 @@ class Probe(nn.Module):
         normalise_by: str = "speaker",
     ):
         super().__init__()
-        self.branches = nn.ModuleList(branches)
+        self.branches = nn.ModuleList(branches)  # type: ignore[assignment]  # it names no class
         self.body = body if body is not None else nn.Identity()
         self.head = head
         self.normalise_by = normalise_by
@@ -244,10 +253,11 @@ class Probe(nn.Module):
         self, encoded: Sequence[Features], statistics: Sequence[Statistics] | None = None
     ) -> torch.Tensor:
         """Features of every branch, and their groups' statistics -> embedding [batch, width]."""
-        statistics = statistics or self.enrolled or [None] * len(self.branches)
+        nothing: list[Statistics | None] = [None] * len(self.branches)
+        given = statistics or self.enrolled or nothing
         prepared = [
-            branch.prepare(*given)
-            for branch, *given in zip(self.branches, encoded, statistics, strict=True)
+            branch.prepare(features, own)
+            for branch, features, own in zip(self.branches, encoded, given, strict=True)
         ]
         padded, frames = prepared[-1]  # [batch, frame, dim], [batch]
         waits_not = must_not_wait(frames)
@@ -297,4 +307,4 @@ class Probe(nn.Module):
             frames = torch.cat([branch.frontend(item[None], whole)[0][0] for item in recordings])
             deviation, mean = torch.std_mean(frames.double(), dim=0, correction=0)
             own = branch.normalisation(mean.float(), deviation.float())
-            self.enrolled.append(tuple(value[None] for value in own))
+            self.enrolled.append((own[0][None], own[1][None]))

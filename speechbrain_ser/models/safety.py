@@ -51,7 +51,8 @@ class _Reader:
     """The nodes of one description, made data one after the other."""
 
     def __init__(self, name: str | Path):
-        self.name, self.classes, self.counted = name, 0, 0
+        self.name, self.classes = name, 0
+        self.counted: float = 0
         self.seen: set[int] = set()
 
     def refuse(self, node: Node, why: str) -> None:

@@ -92,11 +92,12 @@ def head_of(tree: Mapping, model: nn.Module) -> CommentedMap | None:
 
     None where it names no arguments of a head, because a class makes its own.
     """
-    head, node = answering(model), tree
+    node: Any = tree
+    head = answering(model)
     names = [name for name, part in model.named_modules() if part is head]
     for key in names[0].split(".") if names else [""]:
         node = node.get(key) if isinstance(node, Mapping) else None
-    return node if hp.tag_of(node) and isinstance(node, Mapping) else None
+    return node if hp.tag_of(node) and isinstance(node, CommentedMap) else None
 
 
 def encoders_in(model: nn.Module) -> list[Encoder]:
@@ -140,7 +141,7 @@ def inline_encoders(node, arguments: Mapping[str, dict]):
 
     arguments : key -> the config as source, and of a named encoder its name and fingerprint
     """
-    if isinstance(node, Mapping):
+    if isinstance(node, dict):
         if hp.tag_of(node).endswith(".Encoder"):
             key = node.pop("weights_of", None) or node["source"]
             node.pop("fingerprint", None)

@@ -7,20 +7,20 @@ from speechbrain.processing.features import InputNormalization
 from torch import nn
 
 from speechbrain_ser.data.lengths import num_samples, trim
-from speechbrain_ser.models.classifier import UtteranceNetwork
-from speechbrain_ser.models.pooling import check_dim
+from speechbrain_ser.models.classifier import EncoderNetwork, UtteranceNetwork
+from speechbrain_ser.models.pooling import AttentionMaxPooling, check_dim
 
 
-class SpeakerNetwork(UtteranceNetwork):
+class SpeakerNetwork(EncoderNetwork):
     """encoder -> attention and max over time -> head; its embedding represents the speaker."""
 
-    def __init__(self, encoder: nn.Module, pooling: nn.Module, head: nn.Module):
+    def __init__(self, encoder: nn.Module, pooling: AttentionMaxPooling, head: nn.Module):
         super().__init__()
         check_dim(encoder, pooling)
         self.encoder = encoder
         self.pooling = pooling
         self.head = head
-        self.dim = encoder.dim
+        self.dim: int = self.encoder.dim
 
     def pool(self, frames: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """frames [batch, frame, dim], counts [batch] -> embedding [batch, dim]."""

@@ -5,6 +5,7 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -32,7 +33,7 @@ EMOTIONS = ("angry", "happy", "sad", "neutral", "fearful", "disgust", "surprised
 SAME = {"anger": "angry", "happiness": "happy", "sadness": "sad", "fear": "fearful"}
 SAME |= {"disgusted": "disgust", "surprise": "surprised"}
 # text stays text in a vector file; the same figure is the same bytes
-VECTOR = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "ser"}
+VECTOR: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "ser"}
 UNDATED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 Size = tuple[float, float]  # inches, width and height

@@ -5,7 +5,7 @@ it stand Pearson's correlation and the mean squared error. CCC and correlation g
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,7 +44,7 @@ def scores(
     return {"CCC": mean} | own
 
 
-def names_of(results: dict) -> list[str]:
+def names_of(results: Mapping) -> list[str]:
     """The numbers that a run's results.json scores."""
     return [key.removeprefix("MSE_") for key in results if key.startswith("MSE_")]
 

@@ -67,8 +67,9 @@ def _installed() -> list[font_manager.FontEntry]:
 
 def _plainness(font: font_manager.FontEntry) -> tuple[bool, float]:
     """Larger for upright fonts of normal weight."""
-    weight = font_manager.weight_dict.get(font.weight, font.weight)
-    return font.style == "normal", -abs(weight - 400)
+    weight = font.weight
+    number = font_manager.weight_dict[weight] if isinstance(weight, str) else weight
+    return font.style == "normal", -abs(number - 400)
 
 
 @cache

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import canvas
@@ -14,7 +15,7 @@ MOST_CELLS_WITH_TEXT = 30  # classes; beyond, numbers would not be legible
 
 
 def confusion_matrix(
-    confusion: Sequence[Sequence[int]],
+    confusion: ArrayLike,
     labels: Sequence[str],
     path: str | Path,
     title: str,
@@ -79,7 +80,7 @@ def confusion_matrix(
 
 def layer_weights(
     layers: Sequence[int],
-    curves: Mapping[str, Sequence[Sequence[float]]],
+    curves: Mapping[str, ArrayLike],
     path: str | Path,
     title: str,
     size: canvas.Size | None = None,
@@ -97,8 +98,8 @@ def layer_weights(
     axes = figure.add_subplot()
     axes.axhline(1 / len(layers), color="0.6", linestyle=":", label="all layers alike")
     spread = np.linspace(-0.12, 0.12, len(curves)) if len(curves) > 1 else [0.0]
-    for number, (name, weights) in enumerate(curves.items()):
-        weights = np.asarray(weights, dtype=float)  # [seed, layer]
+    for number, (name, given) in enumerate(curves.items()):
+        weights = np.asarray(given, dtype=float)  # [seed, layer]
         if weights.ndim != 2 or weights.shape[1] != len(layers):
             raise InputError(f"{name} has weights {weights.shape}, but there are layers {layers}")
         axes.errorbar(
@@ -119,7 +120,7 @@ def layer_weights(
 
 
 def gains(
-    rows: Mapping[str, tuple[float, float, float]],
+    rows: Mapping[str, Sequence[float]],
     path: str | Path,
     title: str,
     size: canvas.Size | None = None,

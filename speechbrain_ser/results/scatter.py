@@ -49,10 +49,10 @@ def numbers(pairs: Mapping[str, Pairs], speakers: Sequence[str], path: Path, tit
         axes.spines[["top", "right"]].set_visible(False)
     if told_apart and len(names) > 1:
         handles, labels = panels[0].get_legend_handles_labels()
-        for handle in figure.legend(
-            *(handles, labels),
-            **{"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 9},
-        ).legend_handles:
+        legend = figure.legend(
+            handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9
+        )
+        for handle in filter(None, legend.legend_handles):
             handle.set_alpha(1)
     canvas.save(figure, path, title)
 

@@ -1,6 +1,6 @@
 """The figure of embeddings in two dimensions, and their silhouettes."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,8 @@ def draw(
     if not np.isfinite(items).all():
         raise InputError(f"{path}: the embedding holds NaN or infinite values: did training fail?")
     part_of = np.asarray(["all"] * len(items) if parts is None else parts)
-    for name, values in {**groups, "part": part_of}.items():
+    labels: dict[str, Sized] = {**groups, "part": part_of}
+    for name, values in labels.items():
         if len(values) != len(items):
             raise InputError(f"{path}: {len(items)} items but {len(values)} labels of {name}")
     perplexity = min(perplexity, (len(items) - 1) / 3)
@@ -75,7 +76,7 @@ def draw(
         "cosine silhouette of the embedding itself"
     )
     figure.supxlabel(canvas.wrapped(caption, figure, fontsize=9), fontsize=9)
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)  # inches
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)  # inches
     canvas.save(figure, path, title, size)
     return {"silhouette": silhouettes, "points": points}
 

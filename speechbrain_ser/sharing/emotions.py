@@ -70,7 +70,7 @@ def named(
     values = dict(zip(numbers, answer[len(labels) :], strict=True))
     if not of_labels:
         return Emotion(None, {}, start, end, values)
-    label = max(of_labels, key=of_labels.get)
+    label = max(of_labels, key=of_labels.__getitem__)
     sure = of_labels[label] >= unsure_below
     return Emotion(label if sure else UNSURE, of_labels, start, end, values)
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -27,15 +27,16 @@ FULL_SCALE = {"uint8": 1 << 7, "int16": 1 << 15, "int32": 1 << 31}  # as wav fil
 LOUDEST = 100.0  # of full scale: floats beyond it are integers that nobody has scaled
 
 
-def listed(recordings: Recording | Iterable[Recording]) -> list[Recording]:
+def listed(recordings: Recording | Iterable[Recording | Samples]) -> list[Recording | Samples]:
     """Recordings as a list; one that stands alone is a list of one."""
-    alone = isinstance(recordings, (str, os.PathLike, *CONTENT, np.ndarray, torch.Tensor))
-    if alone or hasattr(recordings, "read"):
-        return [recordings]
+    one: Any = recordings  # bytes and open files can be iterated over, too
+    alone = isinstance(one, (str, os.PathLike, *CONTENT, np.ndarray, torch.Tensor))
+    if alone or hasattr(one, "read"):
+        return [one]
     try:
-        return list(recordings)
+        return list(one)
     except TypeError:
-        return [recordings]  # whose fault Spool.path tells
+        return [one]  # whose fault Spool.path tells
 
 
 class Spool:
@@ -44,7 +45,7 @@ class Spool:
     An InputError that leaves the context names the recording, not the copy.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.folder: tempfile.TemporaryDirectory | None = None
         self.names: dict[str, str] = {}  # path of a copy: what the user calls it
 
@@ -57,7 +58,7 @@ class Spool:
         if isinstance(error, InputError) and self.names:
             raise self.told(error) from None
 
-    def path(self, recording: Recording) -> str | Path:
+    def path(self, recording: Recording | Samples) -> str | Path:
         """The recording's own path, or its copy's.
 
         A named pipe and an open file are read to their end, the latter from where it stands. Raises
@@ -65,13 +66,13 @@ class Spool:
         """
         if isinstance(recording, str | os.PathLike):
             path = Path(recording)
-            file, *times = segments.split(path)
+            file, start, end = segments.split(path)
             if not _is_pipe(Path(file)):
                 return recording if isinstance(recording, str) else path
             try:
                 with open(file, "rb") as pipe:
                     copy = self._copy(pipe, file)
-                    return copy if file == str(path) else segments.at(copy, *times)
+                    return copy if file == str(path) else segments.at(copy, start, end)
             except OSError as error:
                 raise InputError(f"{path} cannot be read ({error.strerror})") from None
         if isinstance(recording, CONTENT):
@@ -87,7 +88,7 @@ class Spool:
             raise InputError(f"{name} has nothing to read from where it stands: seek(0) first")
         return path
 
-    def told(self, result: T) -> T:
+    def told(self, result: T | InputError) -> T | InputError:
         """An InputError with the names of recordings in place of their copies'; the rest as is."""
         if not isinstance(result, InputError):
             return result
@@ -118,7 +119,7 @@ def _is_pipe(path: Path) -> bool:
         return False
 
 
-def channels(samples: Samples, rate: int) -> torch.Tensor:
+def channels(samples: Samples | Recording, rate: int) -> torch.Tensor:
     """samples [time], [time, channel] or [channel, time] -> float32 [channel, time].
 
     rate : Hz

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,8 +73,10 @@ def export(model: nn.Module, description: str, path: Path) -> None:
         if isinstance(part, ALIEN):
             raise InputError(f"{type(part).__name__} has no ONNX graph: use the model itself")
         if isinstance(part, NearestNeighbours):  # how many, as a number of the graph
-            part.k = int(part._buffers.pop("k"))
-    alone = [part for part in model.modules() if getattr(part, "one_by_one", False)]
+            number = int(part.k)
+            del part.k
+            vars(part)["k"] = number
+    alone: list[Any] = [part for part in model.modules() if getattr(part, "one_by_one", False)]
     for encoder in alone:  # a batch of one, without padding
         encoder.one_by_one, encoder.padding = False, "as_published"
     speech, samples = torch.randn(1 if alone else 3, 20_000), torch.tensor([20_000, 15_000, 8_000])
@@ -96,6 +99,7 @@ def export(model: nn.Module, description: str, path: Path) -> None:
     finally:
         for encoder in alone:
             encoder.one_by_one, encoder.padding = True, "exact"
+    assert program is not None  # dynamo makes one
     # weights transposed once, here: quantisation finds no others, and no run transposes them again
     onnxscript.optimizer.fold_constants(
         program.model, input_size_limit=sys.maxsize, output_size_limit=sys.maxsize

@@ -97,7 +97,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         if chosen is not None:
             parts["labels"], own = [parts["labels"][number] for number in chosen], None
         recognizer = cls(modules={"model": parts["model"]}, hparams=parts, run_opts=run_opts)
-        for encoder in saved.encoders_in(parts["model"]):
+        for encoder in saved.encoders_in(parts["model"]) if graph is None else ():
             encoder.settle(AMPConfig.from_name(precision).dtype)
         recognizer.unsure_below = (own or 0.0) if unsure_below is None else unsure_below
         recognizer.chosen, recognizer.ranges = chosen, ranges_of(parts["model"])
@@ -151,7 +151,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         return self.classify_files([path])[0]
 
     def classify_files(
-        self, paths: Recording | Iterable[Recording], batch_size: int | None = None
+        self, paths: Recording | Iterable[Recording | Samples], batch_size: int | None = None
     ) -> list[Emotion]:
         """Any number of files, batched by length; results in the order of the paths.
 
@@ -163,14 +163,17 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         bad file.
         """
         results = dict(self.each(paths, batch_size))
-        for result in (results[i] for i in range(len(results))):
+        emotions: list[Emotion] = []
+        for position in range(len(results)):
+            result = results[position]
             if isinstance(result, InputError):
                 raise result
-        return [results[i] for i in range(len(results))]
+            emotions.append(result)
+        return emotions
 
     def each(
         self,
-        paths: Recording | Iterable[Recording],
+        paths: Recording | Iterable[Recording | Samples],
         batch_size: int | None = None,
         readers: int = 1,
     ) -> Iterator[tuple[int, Emotion | InputError]]:
@@ -199,7 +202,7 @@ class EmotionRecognizer(Pretrained, LongRecordings):
         batch_size: int,
         readers: int,
     ) -> Iterator[tuple[int, Emotion | InputError]]:
-        order = sorted(seconds, key=seconds.get)
+        order = sorted(seconds, key=seconds.__getitem__)
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         with ThreadPoolExecutor(readers) as pool:
             ahead: deque = deque()

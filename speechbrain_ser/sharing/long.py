@@ -1,8 +1,9 @@
 """Recordings of any length, window by window."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,12 @@ SHORTEST_HOP = 0.01  # seconds
 
 class LongRecordings:
     """What a recognizer does with recordings that are longer than what it hears at once."""
+
+    hparams: Any  # SpeechBrain's, as mods; the rest is EmotionRecognizer's
+    mods: Any
+    _checked: Callable[[int | None], int]
+    _probs_or_none: Callable[[list[torch.Tensor | None]], Iterable[list[float] | None]]
+    _name: Callable[..., Emotion]
 
     def classify_long(
         self,

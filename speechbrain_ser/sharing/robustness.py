@@ -46,6 +46,6 @@ def answers(
         said[utt_ids[position]] = emotion.label
         bar.update()
     bar.close()
-    rows = ((utt_id, contents[utt_id], said[utt_id]) for utt_id in utt_ids)
-    write_atomically(path, output.as_csv(["id", "content", "prediction"], rows))
+    lines = ((utt_id, contents[utt_id], said[utt_id]) for utt_id in utt_ids)
+    write_atomically(path, output.as_csv(["id", "content", "prediction"], lines))
     return said

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
-from huggingface_hub import ModelCard, SpaceCardData
+from huggingface_hub import SpaceCard, SpaceCardData
 from packaging.requirements import Requirement
 
 from speechbrain_ser.errors import InputError
@@ -57,7 +57,7 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
     app = jinja2.Template((TEMPLATES / "app.py.txt").read_text(), keep_trailing_newline=True)
     (temporary / "app.py").write_text(app.render(models=quoted, device=repr(device)))
     described = [(saved.find(source) / saved.HYPERPARAMS).read_text() for source in models.values()]
-    declared = importlib.metadata.requires(PACKAGE)
+    declared = importlib.metadata.requires(PACKAGE) or ()
     wanted = requirements(declared, "egemaps" if "Egemaps" in "".join(described) else "")
     (temporary / "requirements.txt").write_text("\n".join(wanted) + "\n")
     facts = SpaceCardData(
@@ -69,7 +69,7 @@ def write(models: Mapping[str, str], folder: Path, device: str = "cpu") -> list[
         license="apache-2.0",
         models=[place for name, place in places.items() if place == models[name]] or None,
     )
-    page = ModelCard.from_template(facts, str(TEMPLATES / "space.md"))
+    page = SpaceCard.from_template(facts, str(TEMPLATES / "space.md"))
     (temporary / "README.md").write_text(f"{page}\n")
     os.replace(temporary, folder)
     return left_out
@@ -80,7 +80,9 @@ def license_text() -> str:
     own = Path(__file__).parents[2] / "LICENSE"
     if own.is_file():
         return own.read_text()
-    return importlib.metadata.distribution(PACKAGE).read_text("licenses/LICENSE")
+    text = importlib.metadata.distribution(PACKAGE).read_text("licenses/LICENSE")
+    assert text is not None  # every wheel has it
+    return text
 
 
 def requirements(declared: Sequence[str], extra: str) -> list[str]:

@@ -18,6 +18,7 @@ from speechbrain_ser import parallel
 from speechbrain_ser.data import augment, seeds
 from speechbrain_ser.data import targets as kinds
 from speechbrain_ser.data.datasets import make_dataset, replace_speech
+from speechbrain_ser.data.frontend import Frontend
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.results import answers, metrics
@@ -188,7 +189,7 @@ class SerBrain(Loop):
                 replace_speech(datasets[part], "stored", read)
         return datasets
 
-    def stored(self, frontend: torch.nn.Module, parts: Mapping) -> Callable:
+    def stored(self, frontend: Frontend, parts: Mapping) -> Callable:
         """path -> what a frozen network makes of that training or validation recording."""
         progress = not self.noprogressbar
         return cache.filled(frontend, self.hparams, parts, self.device, progress)

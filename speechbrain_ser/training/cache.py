@@ -13,13 +13,14 @@ from torch import nn
 
 from speechbrain_ser import parallel
 from speechbrain_ser.data.audio import SpeechReader
+from speechbrain_ser.data.frontend import Frontend
 from speechbrain_ser.data.lengths import num_samples
 from speechbrain_ser.data.store import FeatureStore
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models import saved
 
 
-class FrozenPart(nn.Module):
+class FrozenPart(Frontend):
     """The frozen part of an encoder, as a store's frontend: [batch, frame, dim]."""
 
     def __init__(self, encoder: Any):
@@ -52,7 +53,7 @@ class FrozenPart(nn.Module):
         return features
 
 
-class FrozenEmbedding(nn.Module):
+class FrozenEmbedding(Frontend):
     """Park 2023's frozen speaker network as a store's frontend: one frame, [batch, 1, dim].
 
     model : a FusionNetwork. Raises InputError if its speaker network is not all frozen
@@ -90,7 +91,7 @@ class FrozenEmbedding(nn.Module):
 
 
 def filled(
-    frontend: nn.Module,
+    frontend: Frontend,
     hparams,
     parts: Mapping[str, Mapping[str, dict]],
     device: str | torch.device,

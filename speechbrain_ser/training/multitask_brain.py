@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from functools import partial
 from types import SimpleNamespace
 
@@ -62,7 +63,7 @@ class MultitaskBrain(SerBrain):
         tasks = self.modules.model.heads
         return list(self.targets["emotion"].labels) if "emotion" in tasks else []
 
-    def make_datasets(self, parts):
+    def make_datasets(self, parts: Mapping[str, Mapping[str, dict]]) -> dict:
         """Items hold the transcript, too, if one of the tasks is ASR."""
         self.too_long: set[str] = set()  # utterances of more tokens than frames
         if "asr" in self.modules.model.heads:
@@ -165,7 +166,7 @@ class MultitaskBrain(SerBrain):
             self.hparams.ctc_reduction,
         )
 
-    def on_stage_start(self, stage, epoch=None):
+    def on_stage_start(self, stage, epoch=None) -> None:
         super().on_stage_start(stage, epoch)
         self.rows: dict[str, dict] = {}  # utt_id -> what else was recognised
         self.error_rate = ErrorRateStats()

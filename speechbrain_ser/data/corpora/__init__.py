@@ -36,7 +36,7 @@ def row(
     gender: str = "",
     style: str = "",
     words: str = "",
-    **more: str,
+    **more: object,
 ) -> dict:
     """One utterance's entry of a manifest, its duration not yet measured."""
     return {

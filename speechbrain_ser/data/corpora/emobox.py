@@ -47,12 +47,8 @@ def prepare(
     for number, fold in enumerate(metadata.folds, start=1):
         refuse_twice(metadata.name, number, fold)
     found = {
-        utt_id: corpora.row(
-            "",
-            speaker=own.speaker,
-            emotion=metadata.emotion(utt_id),
-            **({"split": metadata.split(utt_id)} if metadata.folds else {}),
-        )
+        utt_id: corpora.row("", speaker=own.speaker, emotion=metadata.emotion(utt_id))
+        | ({"split": metadata.split(utt_id)} if metadata.folds else {})
         for utt_id, own in metadata.utterances.items()
     }
     found = choose(found, labels, merge, left_out, metadata.words.values())

@@ -100,9 +100,10 @@ def prepare(
     for session, folder in sessions:
         recorded = sorted((folder / "sentences" / "wav").glob("*/[!.]*.wav"))
         unheard = dict.fromkeys(recorded)
-        for utt_id, emotion, words, opinions, rated in _utterances(folder):
+        for named, emotion, words, opinions, rated in _utterances(folder):
+            utt_id = named[0]
             dialog = utt_id.rsplit("_", 1)[0]
-            side, style, gender = UTT_ID.fullmatch(utt_id).groups()
+            side, style, gender = named.groups()
             wav = folder / "sentences" / "wav" / dialog / f"{utt_id}.wav"
             is_recorded = wav in unheard
             unheard.pop(wav, None)
@@ -168,8 +169,8 @@ def _sessions(data_folder: str | Path) -> list[tuple[str, Path]]:
     return folders
 
 
-def _utterances(session: Path) -> Iterator[tuple[str, str, str, list[set[str]], dict]]:
-    """(utt_id, raw emotion, words, each rater's emotions, ratings as numbers) of one session."""
+def _utterances(session: Path) -> Iterator[tuple[re.Match, str, str, list[set[str]], dict]]:
+    """(UTT_ID's match, raw emotion, words, emotions by rater, ratings as numbers) of a session."""
     folder = session / "dialog" / "EmoEvaluation"
     evaluations = sorted(folder.glob("Ses*.txt"))  # leaves out ._Ses*.txt and the subfolders
     if not evaluations:
@@ -203,7 +204,7 @@ def _utterances(session: Path) -> Iterator[tuple[str, str, str, list[set[str]], 
                 rated[f"{name}_by_rater"] = [
                     int(own[position]) for own in by_rater if own[position]
                 ]
-            yield match[1], EMOTIONS[match[2]], words.get(match[1], ""), opinions, rated
+            yield named, EMOTIONS[match[2]], words.get(match[1], ""), opinions, rated
 
 
 def _alignments(session: Path) -> Path:

@@ -26,7 +26,7 @@ def prepare(
     """
     expected = f"folders, or links to them, named {' and '.join(merges)}"
     folder = corpora.existing_folder(data_folder, VARIABLE, expected)
-    manifest = {}
+    manifest: dict[str, dict] = {}
     for name, merge in merges.items():
         if not (folder / name).exists():
             raise corpora.wrong_folder(folder, VARIABLE, expected)

@@ -27,8 +27,8 @@ class Recordings:
         self.files: dict[str, list[Path]] = defaultdict(list)
         self.unread: dict[str, Path] = {}
         self.namesakes: dict[str, set[str]] = defaultdict(set)
-        for path in listed:
-            self.namesakes[_stem(path)].add(path)
+        for name in listed:
+            self.namesakes[_stem(name)].add(name)
         for root in roots:
             found = folders.listing(root)
             for path in found.recordings:

@@ -94,7 +94,8 @@ def _find(
             others.append(path)
         else:
             corpora.keep_one(files, path, left_out, name(path))
-    return {utt_id: _row(path, known, matches[path]) for utt_id, path in files.items()}, others
+    found = ((utt_id, path, matches[path]) for utt_id, path in files.items())
+    return {utt_id: _row(path, known, match) for utt_id, path, match in found if match}, others
 
 
 def _utt_id(match: re.Match) -> str:

@@ -99,10 +99,10 @@ def prepare(
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise InputError(f"{table} has {len(faults)} bad rows: {'; '.join(shown)}{more}")
     named = {Path(segments.split(entry["wav"])[0]) for entry in found.rows.values()}
-    for place in sorted({path.parent for path in named}):
-        for path in sorted(place.glob("[!.]*")):
-            if path.suffix.lower() in corpora.AUDIO and path not in named:
-                left_out.add("beside them and in no row", path)
+    for parent in sorted({path.parent for path in named}):
+        for file in sorted(parent.glob("[!.]*")):
+            if file.suffix.lower() in corpora.AUDIO and file not in named:
+                left_out.add("beside them and in no row", file)
     left_out.tell(table.name, len(rows) - len(unreadable))
     if unreadable:
         said = {utt_id: f"{found.places[utt_id]}: {why}" for utt_id, why in unreadable.items()}
@@ -230,14 +230,15 @@ def _placed(path: str, folder: Path, times: Sequence[float | None]) -> tuple[str
         slashed = path.replace("\\", "/")  # as Windows writes it
         path = slashed if os.path.exists(segments.split(folder / slashed)[0]) else path
     whole = str(folder / Path(path).expanduser())
-    file, *own = segments.split(whole)
+    file, start, end = segments.split(whole)
     stem = os.path.splitext(path.removesuffix(whole[len(file) :]))[0]
     if times != [None, None]:
         if file != whole:
             raise InputError(f"its path {path} names times, and so do its start and end: use one")
-        own = [times[0] or 0.0, times[1]]
-    place = segments.at(file, *own)
-    marks = [segments.written(time) for time in own if time is not None] if place != file else []
+        start, end = times[0] or 0.0, times[1]
+    place = segments.at(file, start, end)
+    own = (time for time in (start, end) if time is not None)
+    marks = map(segments.written, own) if place != file else ()
     return "_".join([stem, *marks]), place
 
 

@@ -7,16 +7,16 @@ import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
 from speechbrain_ser.data.audio import SAMPLE_RATE
-from speechbrain_ser.data.lengths import num_samples
+from speechbrain_ser.data.lengths import Length, num_samples
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import fast_path, fingerprints
 from speechbrain_ser.models.encoders import lora as low_rank
+from speechbrain_ser.models.encoders.family import Family
 from speechbrain_ser.models.encoders.pretrained import (
     first,
     is_normalised,
@@ -42,23 +42,11 @@ class Enough(Exception):
     """Ends a pass whose last layers nobody asked for."""
 
 
-class Encoder(nn.Module):
+class Encoder(Family):
     """speech [batch, time], lens [batch] -> frames [batch, frame, dim], 50 per second.
 
     An encoder is a CNN, transformer blocks above it, and a norm. With padding "exact" an
-    utterance's frames do not depend on its batch-mates. Beside the methods here a family has
-
-    PADDINGS, REGULARISERS, lora_targets : what its padding may be, its regularisers with their
-        defaults, and the linear layers of a block that LoRA adapts by default
-    load(source, regularisers) : makes `model`, Hugging Face's network, and gives its LayerDrop
-    blocks : its transformer blocks
-    cnn, cnn_dim : the modules of the CNN, and the channels that it gives
-    below : the modules between CNN and blocks
-    cnn_frames(samples) : its arithmetic of lengths
-    cnn_config() : what of `describe` decides the CNN
-    entrance : the module whose output is layer 0
-    norm_on_top, resumes, is_masked, has_adapter, one_by_one, has_fast_path : of its architecture
-    most_samples : of a recording, where its positions end
+    utterance's frames do not depend on its batch-mates. What a family makes of this: see Family.
 
     Arguments
     ---------
@@ -84,23 +72,9 @@ class Encoder(nn.Module):
     are another encoder's, and for a regulariser that the family does not have.
     """
 
-    model: Any  # of Hugging Face, whose parts a type does not name
-    dim: int
-    PADDINGS: tuple[str, ...]
-    REGULARISERS: Mapping[str, float | None]
-    cnn: list[nn.Module]
-    below: list[nn.Module]
     sample_rate = SAMPLE_RATE
-    most_samples: int | None = None  # of a recording; None: any number
-    one_by_one = False
-    has_fast_path = True
-    lora_targets = ("q_proj", "v_proj")
-    is_masked = False
-    has_adapter = False
-    norm_on_top = True
-    resumes = True  # a block needs the output of the one below, and nothing else
 
-    def __new__(cls, source: str | Mapping | None = None, *_, **__):
+    def __new__(cls, source=None, *_, **__):  # a copy gives none
         """Of the family that the source belongs to."""
         return super().__new__(family_of(source) if cls is Encoder else cls)
 
@@ -153,7 +127,7 @@ class Encoder(nn.Module):
     def freeze(self, frozen: str | int) -> None:
         """Choose the frozen parts anew; see the class."""
         if frozen == "none":
-            parts = []
+            parts: list[nn.Module] = []
         elif frozen == "cnn":
             parts = self.cnn
         elif frozen == "all":
@@ -186,10 +160,6 @@ class Encoder(nn.Module):
         for part in self.blocks.modules():
             if type(part) is nn.Linear and dtype != torch.float32:
                 part.to(dtype)
-
-    @property
-    def blocks(self) -> nn.ModuleList:
-        raise NotImplementedError
 
     @property
     def name(self) -> str | None:
@@ -232,11 +202,7 @@ class Encoder(nn.Module):
             frozen += 1
         return 0 if self.frozen_dropout or self.is_masked or self.one_by_one else frozen
 
-    def cnn_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
-        """Samples -> frames of the CNN, by its own arithmetic."""
-        raise NotImplementedError
-
-    def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+    def num_frames(self, samples: Length) -> Length:
         """Samples -> frames."""
         return self.cnn_frames(samples)
 
@@ -342,7 +308,8 @@ class Encoder(nn.Module):
         run = functools.partial(self.trained_part, stored, counts)
         collected = self._collect(run, counts, stored.shape[1])
         if depth > 0:
-            collected = [None] * depth + [stored.float(), *collected]
+            stored = stored.float()
+            collected = [stored[:0]] * depth + [stored, *collected]  # nobody chooses those below
         return torch.stack([collected[i] for i in chosen])
 
     def _collect(
@@ -352,7 +319,8 @@ class Encoder(nn.Module):
 
         needed : where the pass may end; None, and where a graph is made of it: nowhere
         """
-        collected, is_whole = [], needed in (None, 1 + len(self.blocks))
+        collected: list[torch.Tensor] = []
+        is_whole = needed in (None, 1 + len(self.blocks))
 
         def collect(_: nn.Module, __: tuple, output: torch.Tensor | tuple) -> None:
             collected.append(self._in_batch(first(output), counts, longest))

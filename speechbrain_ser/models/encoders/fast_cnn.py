@@ -6,10 +6,19 @@ time becomes a part of its weights, for the mean and variance of a linear map of
 from theirs. The answers are those of Hugging Face's modules up to rounding; there is no backward.
 """
 
+from collections.abc import Iterable
+from typing import Any, Protocol
+
 import torch
 from torch import nn
 
 from speechbrain_ser.models.padding import ValidGroupNorm
+
+
+class Extractor(Protocol):
+    """The CNN of a network of Hugging Face."""
+
+    conv_layers: Iterable[Any]  # with conv, activation and perhaps layer_norm, lowest first
 
 
 class FastCnn:
@@ -18,12 +27,12 @@ class FastCnn:
     The rearranged weights are kept, in the precision that is in use, until the weights change.
     """
 
-    def __init__(self, extractor: nn.Module):
+    def __init__(self, extractor: Extractor):
         self.layers = list(extractor.conv_layers)
         self.kept: dict[int, tuple] = {}  # layer -> what its matrices are of, and they
 
     @staticmethod
-    def suits(extractor: nn.Module) -> bool:
+    def suits(extractor: Extractor) -> bool:
         """Whether its layers are what is known here: convolution, norm if any, activation."""
         return all(
             {name for name, _ in layer.named_children()} <= {"conv", "layer_norm", "activation"}
@@ -100,7 +109,8 @@ def is_plain(conv: nn.Conv1d) -> bool:
 KNOWN_NORMS = (nn.LayerNorm, type(None))
 
 
-def norm_of(layer: nn.Module) -> nn.Module | None:
+def norm_of(layer: nn.Module) -> Any:
+    """Its norm, of a kind that FastCnn.suits knows, or None."""
     return getattr(layer, "layer_norm", None)
 
 

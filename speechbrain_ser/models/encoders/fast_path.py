@@ -6,7 +6,7 @@ rounding; dropout draws other random numbers.
 
 import torch
 from torch import nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -16,7 +16,7 @@ NAME = "speechbrain_ser"  # of the attention, in a config of Hugging Face
 STEPS = 2**16  # in which a probability of dropout is counted
 
 
-def install(model: nn.Module) -> None:
+def install(model: PreTrainedModel) -> None:
     """Give a Hugging Face network this dropout and, where it lets one choose, attention."""
     if model._can_set_attn_implementation():
         model.set_attn_implementation(NAME)
@@ -94,13 +94,15 @@ def attention_weights(query: torch.Tensor, key: torch.Tensor, scale: float) -> t
 
 
 def attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, p: float, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, p: float, scale: float | None
 ) -> torch.Tensor:
     """query, key, value [head, frame, dim] of one utterance -> [head, frame, dim]."""
     if is_drawn(p):
         return DroppedAttention.apply(query, key, value, p, scale)
-    batch = (own.unsqueeze(0) for own in (query, key, value))  # three dimensions have a slow kernel
-    return nn.functional.scaled_dot_product_attention(*batch, dropout_p=p, scale=scale)[0]
+    # three dimensions have a slow kernel
+    query, key, value = (own.unsqueeze(0) for own in (query, key, value))
+    attention_of = nn.functional.scaled_dot_product_attention
+    return attention_of(query, key, value, dropout_p=p, scale=scale)[0]
 
 
 def attention(
@@ -120,10 +122,11 @@ def attention(
     """
     if isinstance(attention_mask, list):
         items = zip(*(x[0].split(attention_mask, dim=1) for x in (query, key, value)), strict=True)
-        answers = [attend(*item, dropout, scaling) for item in items]
+        answers = [attend(q, k, v, dropout, scaling) for q, k, v in items]
         return torch.cat(answers, dim=1).transpose(0, 1).unsqueeze(0), None
     if attention_mask is None and dropout > 0 and query.device.type == "cpu":
-        answers = [attend(*item, dropout, scaling) for item in zip(query, key, value, strict=True)]
+        items = zip(query, key, value, strict=True)
+        answers = [attend(q, k, v, dropout, scaling) for q, k, v in items]
         return torch.stack(answers).transpose(1, 2), None
     return sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more

@@ -60,8 +60,8 @@ def distance(found: Sequence[float], wanted: Sequence[float]) -> float:
     """Between two fingerprints, of the second one's length; infinite if they are of two kinds."""
     if len(found) != len(wanted):
         return float("inf")
-    found, wanted = torch.tensor(found), torch.tensor(wanted)
-    return float((found - wanted).norm() / wanted.norm())
+    goal = torch.tensor(wanted)
+    return float((torch.tensor(found) - goal).norm() / goal.norm())
 
 
 def check(encoder: Encoder, wanted: Sequence[float], name: str) -> None:

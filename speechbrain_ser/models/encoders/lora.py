@@ -13,6 +13,8 @@ from torch.nn.utils import parametrize
 
 from speechbrain_ser.errors import InputError
 
+WEIGHT = "parametrizations.weight"  # where torch keeps those of a layer's weight
+
 
 class LowRank(nn.Module):
     """weight [out, in] -> weight + alpha / rank * up down; up begins at 0.
@@ -60,7 +62,7 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
         part
         for part in model.modules()
         if parametrize.is_parametrized(part, "weight")
-        and any(isinstance(added, LowRank) for added in part.parametrizations.weight)
+        and any(isinstance(added, LowRank) for added in part.get_submodule(WEIGHT).children())
     ]
 
 

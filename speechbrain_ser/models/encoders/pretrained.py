@@ -5,14 +5,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import safetensors
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils import logging as transformers_logging
 
@@ -40,7 +41,9 @@ def resolve(source: str) -> str:
 def in_encoders(name: str) -> str | None:
     """The folder in SER_ENCODERS of this name, or of the last part of this Hub id."""
     root = os.environ.get(ENCODERS)
-    names = (name, name.rpartition("/")[2]) if root and is_name(name) else ()
+    if not root or not is_name(name):
+        return None
+    names = (name, name.rpartition("/")[2])
     return next((str(Path(root, one)) for one in names if Path(root, one).is_dir()), None)
 
 
@@ -87,7 +90,8 @@ def tensors_of(name: str, prefix: str, most: int) -> dict[str, torch.Tensor]:
 
     Raises InputError for none, and, before they take memory, for more than `most` values.
     """
-    folder, tensors, size = fetched(name), {}, 0
+    folder, size = fetched(name), 0
+    tensors: dict[str, torch.Tensor] = {}
     whole = folder / SAFE_WEIGHTS_NAME
     for path in [whole] if whole.is_file() else sorted(folder.glob(SHARDS)):
         with safetensors.safe_open(path, framework="pt") as file:
@@ -148,7 +152,7 @@ def is_normalised(source: str | Mapping) -> bool | None:
 
 def load_model(
     source: str | Mapping,
-    network: type = AutoModel,
+    network: type[AutoModel | PreTrainedModel] = AutoModel,
     prefix: str = "",
     weights_of: str | None = None,
     **settings,
@@ -168,7 +172,10 @@ def load_model(
                 setattr(config, name, value)
         config.dtype = torch.float32
         if isinstance(source, Mapping) or source.endswith(".json"):
-            made = getattr(network, "from_config", None) or network._from_config
+            if issubclass(network, PreTrainedModel):
+                made: Callable[..., PreTrainedModel] = network._from_config
+            else:
+                made = network.from_config
             if weights_of is None or torch.get_default_device().type == "meta":
                 return made(config)
             with torch.device("meta"):
@@ -178,7 +185,8 @@ def load_model(
             state = tensors_of(weights_of, prefix, 2 * size)  # heads of its pretraining included
         else:
             place, state = resolve(source), None
-        model, report = network.from_pretrained(
+        load: Any = network.from_pretrained  # typed as if it never gave a report
+        model, report = load(
             place,
             state_dict=state,
             config=config,

@@ -9,7 +9,7 @@ from transformers.audio_utils import mel_filter_bank, window_function
 from transformers.masking_utils import create_bidirectional_mask
 
 from speechbrain_ser.data.audio import SAMPLE_RATE
-from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.data.lengths import Length, num_samples, trim
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder
 from speechbrain_ser.models.encoders.pretrained import first
@@ -31,6 +31,9 @@ class Wav2Vec2BertEncoder(Encoder):
     Layer 0 is the feature projection.
     """
 
+    filters: torch.Tensor  # [frequency, mel]
+    window: torch.Tensor  # [400]
+    waves: torch.Tensor  # [2 frequency, 1, 400]
     PADDINGS = ("exact",)
     REGULARISERS = WaveformEncoder.REGULARISERS
     lora_targets = ("linear_q", "linear_v")
@@ -67,8 +70,8 @@ class Wav2Vec2BertEncoder(Encoder):
         before = np.concatenate([whole[:1], whole[:-1]])  # of each sample the one before it
         window = window[:, None] * (whole - PREEMPHASIS * before) @ (whole - 1 / WINDOW)
         waves = np.concatenate([np.cos(steps), np.sin(steps)]) @ window  # [2 frequency, 400]
-        waves = torch.from_numpy(waves).float().unsqueeze(1)
-        self.register_buffer("waves", waves, persistent=False)
+        parts = torch.from_numpy(waves).float().unsqueeze(1)
+        self.register_buffer("waves", parts, persistent=False)
         layerdrop, config.layerdrop = config.layerdrop, 0.0
         return layerdrop
 
@@ -98,7 +101,7 @@ class Wav2Vec2BertEncoder(Encoder):
         config = self.model.config
         return config.apply_spec_augment and config.mask_time_prob + config.mask_feature_prob > 0
 
-    def cnn_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+    def cnn_frames(self, samples: Length) -> Length:
         """Samples -> frames, of two columns each."""
         return ((samples - WINDOW) // HOP + 1) // STACKED
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from transformers.masking_utils import create_bidirectional_mask
 
-from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.data.lengths import Length, num_samples, trim
 from speechbrain_ser.models.encoders import Encoder, unpack
 from speechbrain_ser.models.encoders.fast_cnn import FastCnn
 from speechbrain_ser.models.encoders.pretrained import first, load_model
@@ -120,16 +120,16 @@ class WaveformEncoder(Encoder):
             config.mask_time_prob + config.mask_feature_prob > 0
         )
 
-    def cnn_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+    def cnn_frames(self, samples: Length) -> Length:
         """Samples -> frames of the CNN, by its own arithmetic."""
         config = self.model.config
         return strided(samples, config.conv_kernel, config.conv_stride)
 
-    def num_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+    def num_frames(self, samples: Length) -> Length:
         """Samples -> frames."""
         return self.adapted(self.cnn_frames(samples))
 
-    def adapted(self, frames: torch.Tensor | int) -> torch.Tensor | int:
+    def adapted(self, frames: Length) -> Length:
         """Frames of the CNN -> frames behind the adapter, if there is one."""
         config = self.model.config
         layers = config.num_adapter_layers if self.has_adapter else 0
@@ -291,9 +291,7 @@ class WaveformEncoder(Encoder):
         return {key: value for key, value in self.describe().items() if key.startswith(kept)}
 
 
-def strided(
-    length: torch.Tensor | int, kernels: Sequence[int], strides: Sequence[int]
-) -> torch.Tensor | int:
+def strided(length: Length, kernels: Sequence[int], strides: Sequence[int]) -> Length:
     """A length behind convolutions without padding."""
     for kernel, stride in zip(kernels, strides, strict=True):
         length = (length - kernel) // stride + 1
@@ -314,7 +312,7 @@ def load_regularised(
         feat_proj_dropout=regularisers["projection_dropout"],
         conformer_conv_dropout=regularisers["hidden_dropout"],
         layerdrop=regularisers["layerdrop"],
-        apply_spec_augment=None in masks or sum(masks) > 0,
+        apply_spec_augment=None in masks or sum(mask or 0.0 for mask in masks) > 0,
         mask_time_prob=masks[0],
         mask_feature_prob=masks[1],
     )

@@ -11,7 +11,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as HuggingFaceEncoder
 
 from speechbrain_ser.data.audio import SAMPLE_RATE
-from speechbrain_ser.data.lengths import num_samples, trim
+from speechbrain_ser.data.lengths import Length, num_samples, trim
 from speechbrain_ser.errors import InputError
 from speechbrain_ser.models.encoders import Encoder, fast_path, unpack
 from speechbrain_ser.models.encoders.pretrained import config_of, first, load_model
@@ -41,6 +41,10 @@ class WhisperEncoder(Encoder):
     Raises InputError also for a recording longer than its positions (30 s).
     """
 
+    most_samples: int
+    filters: torch.Tensor  # [mel, frequency]
+    window: torch.Tensor  # [400]
+    waves: torch.Tensor  # [2 frequency, 400]
     PADDINGS = ("exact", "thirty_seconds", "as_published")
     REGULARISERS = {  # Whisper was trained without: a tenth of its large values ruins fine-tuning
         "hidden_dropout": 0.0,
@@ -71,7 +75,7 @@ class WhisperEncoder(Encoder):
         self.dim = config.d_model
         self.most_samples = config.max_source_positions * HOP * STRIDE
         self.entrance = fast_path.Dropout(config.dropout)
-        filters = mel_filter_bank(
+        bank = mel_filter_bank(
             num_frequency_bins=1 + WINDOW // 2,
             num_mel_filters=config.num_mel_bins,
             min_frequency=0.0,
@@ -81,7 +85,7 @@ class WhisperEncoder(Encoder):
             mel_scale="slaney",
         )
         # computed, not learnt: they are in no checkpoint
-        filters = torch.from_numpy(filters).float().T.contiguous()  # [mel, frequency]
+        filters = torch.from_numpy(bank).float().T.contiguous()  # [mel, frequency]
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW, device="cpu"), persistent=False)
         steps = np.outer(np.arange(1 + WINDOW // 2), np.arange(WINDOW)) * 2 * np.pi / WINDOW
@@ -109,7 +113,7 @@ class WhisperEncoder(Encoder):
         super().freeze(frozen)
         self.model.embed_positions.requires_grad_(False)  # sinusoids
 
-    def cnn_frames(self, samples: torch.Tensor | int) -> torch.Tensor | int:
+    def cnn_frames(self, samples: Length) -> Length:
         """Samples -> frames; of a padded recording all that are read, the padding's too."""
         if self.padding == "as_published":
             return self.most_frames + 0 * samples
