@@ -73,6 +73,16 @@ def test_changed_weights_are_seen_and_a_copy_has_its_own():
     assert torch.equal(encoder.fast_cnn(speech), before)
 
 
+def test_weights_made_in_inference_mode():
+    with torch.inference_mode():
+        encoder = make(CONFIGS["wav2vec2-group"]).eval()
+        speech, extractor = torch.randn(1, 4_000), encoder.model.feature_extractor
+        for _ in range(2):
+            wanted = extractor(speech).transpose(1, 2)
+            torch.testing.assert_close(encoder.fast_cnn(speech), wanted, rtol=1e-4, atol=1e-5)
+            extractor.conv_layers[2].conv.weight.mul_(1.5)
+
+
 def test_it_is_used_for_a_frozen_cnn_and_not_for_one_that_learns(monkeypatch):
     speech, used = torch.randn(2, 4_000), []
     call = FastCnn.__call__

@@ -87,8 +87,9 @@ class FastCnn:
         """
         conv = self.layers[number].conv
         weight, stride = conv.weight, conv.stride[0]
-        of = (weight.data_ptr(), weight._version, dtype)
-        if number not in self.kept or self.kept[number][0] != of:
+        # of weights made in inference mode nobody could tell whether they changed
+        of = None if weight.is_inference() else (weight.data_ptr(), weight._version, dtype)
+        if of is None or number not in self.kept or self.kept[number][0] != of:
             rows = weight.detach().transpose(1, 2).to(dtype)  # [channel, kernel, channel below]
             parts = [part.flatten(1).contiguous() for part in (rows[:, :stride], rows[:, stride:])]
             bias = None if conv.bias is None else conv.bias.detach().to(dtype)
