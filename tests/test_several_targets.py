@@ -18,6 +18,7 @@ from speechbrain_ser.models.multitask import PooledHead
 from speechbrain_ser.results import metrics
 from speechbrain_ser.training.brain import SerBrain
 
+slow = pytest.mark.slow
 LABELS = ["angry", "happy", "sad"]
 TARGETS = {"emotion": LABELS, "valence": {"low": 1, "high": 7}, "arousal": {"low": 0, "high": 1}}
 HEADS = [LinearHead, DenseHead, CosineHead, PooledHead]
@@ -131,9 +132,12 @@ def check(folder, number):
     ("name", "number", "targets", "more"),
     [
         ("IEMOCAP/hparams/supcon.yaml", "valence", RATED, ()),
-        ("IEMOCAP/hparams/probe.yaml", "valence", RATED, ("--normalise_by", "global")),
-        ("RAVDESS/hparams/member.yaml", "intensity", STRENGTH, ()),
         ("RAVDESS/hparams/combined.yaml", "intensity", STRENGTH, ()),
+        pytest.param("RAVDESS/hparams/member.yaml", "intensity", STRENGTH, (), marks=slow),
+        pytest.param(
+            *("IEMOCAP/hparams/probe.yaml", "valence", RATED, ("--normalise_by", "global")),
+            marks=slow,
+        ),
     ],
 )
 def test_a_recipe_of_emotions_learns_a_number_beside_them(name, number, targets, more, tmp_path):
@@ -156,7 +160,7 @@ def test_park_s_phases_learn_a_number_and_arcface_its_emotions(runs, tmp_path):
         trained("IEMOCAP/hparams/fusion.yaml", f"{IEMOCAP}, speaker: []", tmp_path / "b", *words)
 
 
-@pytest.mark.parametrize("name", ["multitask", "two_stage"])
+@pytest.mark.parametrize("name", ["multitask", pytest.param("two_stage", marks=slow)])
 def test_gao_s_tasks_learn_a_number_beside_them(name, runs, tmp_path):
     yaml = RECIPES / f"IEMOCAP/hparams/{name}.yaml"
     targets = f"{IEMOCAP}, gender: [F, M], style: [impro, script], valence: {{low: 1, high: 5}}"
