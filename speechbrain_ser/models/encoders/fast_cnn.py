@@ -14,6 +14,8 @@ from torch import nn
 
 from speechbrain_ser.models.padding import ValidGroupNorm
 
+KNOWN_NORMS = (nn.LayerNorm, type(None))
+
 
 class Extractor(Protocol):
     """The CNN of a network of Hugging Face."""
@@ -48,8 +50,8 @@ class FastCnn:
         """On a CPU, without autograd, and not while a graph is made."""
         weights = (layer.conv.weight for layer in self.layers)
         learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
-        wait = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return speech.device.type == "cpu" and not (learns or wait)
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return speech.device.type == "cpu" and not (learns or traced)
 
     @torch.no_grad()
     def __call__(self, speech: torch.Tensor) -> torch.Tensor:
@@ -57,8 +59,8 @@ class FastCnn:
         dtype = self.layers[0].conv.weight.dtype
         used = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else dtype
         with torch.autocast("cpu", enabled=False):
-            frames = self.lowest(speech[0].to(dtype)).to(used)  # [frame, channel]
-            frames = self.layers[0].activation(frames)
+            frames = self.lowest(speech[0].to(dtype))  # [frame, channel]
+            frames = self.layers[0].activation(frames).to(used)
             for number, layer in enumerate(self.layers[1:], start=1):
                 frames = convolve(frames, *self.matrices(number, used))
                 frames = layer.activation(normalised(frames, norm_of(layer)))
@@ -100,14 +102,8 @@ class FastCnn:
 def is_plain(conv: nn.Conv1d) -> bool:
     """Without padding, dilation or groups, its kernel at least its stride and at most twice it."""
     kernel, stride = conv.kernel_size[0], conv.stride[0]
-    return (conv.padding, conv.dilation, conv.groups) == (
-        (0,),
-        (1,),
-        1,
-    ) and stride <= kernel <= 2 * stride
-
-
-KNOWN_NORMS = (nn.LayerNorm, type(None))
+    plain = conv.padding == (0,) and conv.dilation == (1,) and conv.groups == 1
+    return plain and stride <= kernel <= 2 * stride
 
 
 def norm_of(layer: nn.Module) -> Any:
